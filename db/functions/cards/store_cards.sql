@@ -1,0 +1,152 @@
+-- Stores a batch of checked cards: new ones are inserted, those whose content is there already are found.
+--   tenant_id           the tenant, already applied to the transaction
+--   cards               1 to 1,000 entries that app.check_cards has passed
+--   source_session_id   default for entries without one
+--   created_by          default for entries without one
+-- Answers the cards in the order sent, each with created (true for the first entry of a card that this call made),
+-- and the counts of entries by card type and result, as measures.
+--
+-- Right under concurrency because the unique key of active cards decides, not a look beforehand:
+--   * Every batch inserts in the order of the key, so two batches that overlap wait for each other in one order and
+--     can't deadlock.
+--   * Who meets a key that another transaction is just inserting waits for its end, and then either inserts or
+--     skips. What was skipped is not visible to the same statement, whose snapshot is older: the loop looks again.
+--   * The card may also have been deleted in between; then the next round inserts it.
+-- All other batches are done in one round, one statement.
+create or replace function app.store_cards(
+    tenant_id uuid,
+    cards jsonb,
+    source_session_id uuid,
+    created_by text,
+    out documents jsonb,
+    out created_count integer,
+    out measures jsonb
+)
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+-- The target of "on conflict" can't be qualified: there a bare name is the column.
+#variable_conflict use_column
+declare
+    _created_ids uuid [] := '{}';
+begin
+    loop
+        with entry as materialized (
+            select
+                sent.position,
+                sent.card ->> 'card_type' as card_type,
+                sent.card -> 'content' as content,
+                app.content_hash(sent.card -> 'content') as content_hash,
+                coalesce((sent.card ->> 'source_session_id')::uuid, store_cards.source_session_id) as source_session_id,
+                coalesce(sent.card ->> 'created_by', store_cards.created_by, 'api') as created_by,
+                clock_timestamp() as created_at,
+                app.uuid_v7() as card_id
+            from jsonb_array_elements(store_cards.cards) with ordinality as sent (card, position)
+        ),
+
+        candidate as materialized (
+            select distinct on (entry.card_type, entry.content_hash) entry.*
+            from entry
+            order by entry.card_type, entry.content_hash, entry.position
+        ),
+
+        inserted as (
+            insert into app.cards as card (
+                tenant_id,
+                card_id,
+                card_type,
+                content,
+                source_session_id,
+                created_by,
+                created_at,
+                updated_at
+            )
+            select
+                store_cards.tenant_id,
+                candidate.card_id,
+                candidate.card_type,
+                candidate.content,
+                candidate.source_session_id,
+                candidate.created_by,
+                candidate.created_at,
+                candidate.created_at
+            from candidate
+            order by candidate.card_type, candidate.content_hash
+            on conflict (tenant_id, card_type, content_hash) where is_active do nothing
+            returning card
+        ),
+
+        stored as (
+            select
+                (inserted.card).card_type,
+                (inserted.card).content_hash,
+                true as is_new,
+                app.card_document(inserted.card, null) as document,
+                (inserted.card).card_id
+            from inserted
+            union all
+            select
+                card.card_type,
+                card.content_hash,
+                card.card_id = any(_created_ids) as is_new,
+                app.card_document(card, total) as document,
+                card.card_id
+            from candidate
+            inner join app.cards as card
+                on
+                    card.tenant_id = store_cards.tenant_id
+                    and card.card_type = candidate.card_type
+                    and card.content_hash = candidate.content_hash
+                    and card.is_active
+            left join app.card_usage_totals as total
+                on total.tenant_id = store_cards.tenant_id and total.card_id = card.card_id
+        ),
+
+        answer as (
+            select
+                entry.position,
+                stored.card_id,
+                stored.document,
+                stored.card_type,
+                stored.is_new and entry.position = candidate.position as created
+            from entry
+            inner join candidate
+                on candidate.card_type = entry.card_type and candidate.content_hash = entry.content_hash
+            inner join stored
+                on stored.card_type = entry.card_type and stored.content_hash = entry.content_hash
+        ),
+
+        measure as (
+            select
+                jsonb_build_array(
+                    'cards_created_total',
+                    jsonb_build_object(
+                        'card_type', answer.card_type,
+                        'result', case when answer.created then 'created' else 'existing' end
+                    ),
+                    count(*)
+                ) as measure
+            from answer
+            group by answer.card_type, answer.created
+        )
+
+        select
+            jsonb_agg(answer.document || jsonb_build_object('created', answer.created) order by answer.position),
+            count(*) filter (where answer.created),
+            (select jsonb_agg(measure.measure) from measure),
+            _created_ids || array_agg(answer.card_id) filter (where answer.created)
+        into store_cards.documents, store_cards.created_count, store_cards.measures, _created_ids
+        from answer;
+
+        exit when jsonb_array_length(store_cards.documents) = jsonb_array_length(store_cards.cards);
+    end loop;
+end;
+$$;
+
+comment on function app.store_cards(uuid, jsonb, uuid, text) is
+$$Stores checked cards: inserts the new ones, finds the others.
+
+Answers the cards in the order sent, each with created, how many were created, and the measures.$$;
+revoke all on function app.store_cards(uuid, jsonb, uuid, text) from public;
+grant execute on function app.store_cards(uuid, jsonb, uuid, text) to cardbase_api;

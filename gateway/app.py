@@ -1,0 +1,165 @@
+"""The wiring: one factory from settings to the ASGI application."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, Final, cast
+
+import msgspec
+from litestar import Litestar, Request, Response, get, route
+from litestar.config.cors import CORSConfig
+from litestar.enums import HttpMethod
+from litestar.handlers import HTTPRouteHandler
+from litestar.router import Router
+from litestar.static_files import create_static_files_router
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry
+
+from gateway import documentation
+from gateway.database import Database
+from gateway.endpoint import Call, Endpoint
+from gateway.errors import envelope, refusal_of
+from gateway.exchange import exchange_of, note
+from gateway.health import HealthCheck
+from gateway.identity import Identifier
+from gateway.observe import Metrics, Observer
+from gateway.routes import ROUTES, Route
+from gateway.schemas.operations import Health, Info, Ready
+from gateway.settings import Settings
+
+if TYPE_CHECKING:
+    from litestar.types import ASGIApp
+
+API_VERSION: Final = "v1"
+EXPOSED_HEADERS: Final = [
+    "Content-Range",
+    "ETag",
+    "Location",
+    "Preference-Applied",
+    "Proxy-Status",
+    "Retry-After",
+    "Server-Timing",
+    "X-Event-Recorded",
+    "X-Idempotency-Cache",
+    "X-Process-Time",
+    "X-Request-ID",
+    "X-Trace-ID",
+]
+
+
+def create_app(settings: Settings, database_url: str) -> "ASGIApp":
+    """The gateway as an ASGI application. It starts without a database too, and answers 503 until there is one."""
+    database = Database(database_url, settings)
+    check = HealthCheck(database_url, database)
+    metrics = Metrics(CollectorRegistry())
+    metrics.watch(database)
+
+    @asynccontextmanager
+    async def lifespan(_: Litestar) -> AsyncIterator[None]:
+        await database.open()
+        try:
+            yield
+        finally:
+            await asyncio.gather(database.close(), check.close())
+
+    litestar = Litestar(
+        route_handlers=[
+            *_endpoints(settings, database, metrics),
+            *_operations(settings, check, metrics),
+            *_documents(database),
+        ],
+        lifespan=[lifespan],
+        openapi_config=None,
+        cors_config=_cors(settings),
+        exception_handlers={Exception: _answer_exception},
+        logging_config=None,
+    )
+    return Observer(cast("ASGIApp", litestar), metrics)
+
+
+def _endpoints(settings: Settings, database: Database, metrics: Metrics) -> list[HTTPRouteHandler]:
+    """A handler for each line of the route table.
+
+    Litestar finds the line; from there its endpoint answers, as a middleware that needs nobody further in: Litestar's
+    own request, signature and response objects would take longer than the database does.
+    """
+    identifier = Identifier(settings)
+
+    def handler(line: Route) -> HTTPRouteHandler:
+        endpoint = Endpoint(Call(line, identifier, database, settings), metrics)
+        methods = [HttpMethod.GET, HttpMethod.HEAD] if line.method == "GET" else HttpMethod(line.method)
+        path = line.path.replace("}", ":str}")
+        return route(path, http_method=methods, status_code=200, middleware=[endpoint.in_front_of])(
+            _answered_by_endpoint
+        )
+
+    return [handler(line) for line in ROUTES]
+
+
+async def _answered_by_endpoint() -> None:
+    """Never reached: the endpoint in front of it has answered."""
+
+
+def _operations(settings: Settings, check: HealthCheck, metrics: Metrics) -> list[HTTPRouteHandler]:
+    @get("/health")
+    async def health() -> Response[Health]:
+        state = await check.health()
+        return Response(state, status_code=503 if state.status == "unhealthy" else 200)
+
+    @get("/ready")
+    async def ready() -> Response[Ready]:
+        is_ready = await check.is_ready()
+        return Response(Ready(ready=is_ready), status_code=200 if is_ready else 503)
+
+    @get("/metrics", sync_to_thread=True)
+    def exposition() -> Response[bytes]:
+        return Response(metrics.exposition(), media_type=CONTENT_TYPE_LATEST)
+
+    @get("/api/v1/info", sync_to_thread=False)
+    def info() -> Info:
+        features = ["cards", "usage", "idempotency"]
+        return Info(api_version=API_VERSION, features_enabled=features, environment=settings.environment)
+
+    return [health, ready, exposition, info]
+
+
+def _documents(database: Database) -> list[HTTPRouteHandler | Router]:
+    @get("/openapi.json")
+    async def openapi() -> Response[bytes]:
+        comments = await database.function_comments()
+        document = msgspec.json.encode(documentation.openapi(comments))
+        return Response(document, media_type="application/json")
+
+    @get("/docs", sync_to_thread=False)
+    def docs() -> Response[bytes]:
+        return Response(documentation.PAGE, media_type="text/html")
+
+    @get("/docs/start.js", sync_to_thread=False)
+    def start() -> Response[bytes]:
+        return Response(documentation.START, media_type="text/javascript")
+
+    files = create_static_files_router("/docs", [documentation.swagger_folder()], include_in_schema=False)
+    return [openapi, docs, start, files]
+
+
+def _cors(settings: Settings) -> CORSConfig | None:
+    if not settings.allowed_origins:
+        return None
+    return CORSConfig(
+        allow_origins=list(settings.allowed_origins),
+        allow_headers=["*"],
+        expose_headers=EXPOSED_HEADERS,
+        max_age=86400,
+    )
+
+
+def _answer_exception(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+    """What Litestar itself refuses, and what goes wrong outside the route table, in the one envelope."""
+    exchange = exchange_of(request.scope)
+    refusal = refusal_of(error)
+    note(exchange, refusal, error)
+    return Response(
+        envelope(refusal, exchange.request_id),
+        status_code=refusal.status,
+        headers=refusal.headers,
+        media_type="application/json",
+    )

@@ -1,0 +1,136 @@
+"""The `cardbase` command."""
+
+import asyncio
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from uuid import UUID
+
+import click
+
+from gateway.settings import Settings, SettingsError, load_settings
+
+BANNER = """
+cardbase is running.
+
+  API   {{address}}/api/v1
+  docs  {{address}}/docs
+  SQL   {service_url}
+
+Try it:
+
+  curl -s {{address}}/api/v1/cards/batch -H 'Content-Type: application/json' {credentials} \\
+    -d '{{{{"cards": [{{{{"card_type": "company", "content": {{{{"name": "Acme"}}}}}}}}]}}}}'
+"""
+EXAMPLE_TENANT = "018f2f6e-7c1a-7000-8000-000000000001"
+
+
+class _Group(click.Group):
+    """Commands whose foreseen failures are one line, without a traceback."""
+
+    def invoke(self, context: click.Context) -> object:
+        from gateway.deploy import DeployError
+        from gateway.embedded import EmbeddedError
+
+        try:
+            return super().invoke(context)
+        except SettingsError as error:
+            click.echo(f"cardbase: {error}", err=True)
+            sys.exit(2)
+        except (DeployError, EmbeddedError) as error:
+            click.echo(f"cardbase: {error}", err=True)
+            sys.exit(1)
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="cardbase")
+def main() -> None:
+    """cardbase: a multi-tenant store for cards, where the database is the application."""
+
+
+@contextmanager
+def _database(settings: Settings) -> Iterator[tuple[str, str]]:
+    """The database to serve from, as (gateway's URL, trusted service's URL): DATABASE_URL, or the embedded one.
+
+    The embedded one is started, and deployed to, first.
+    """
+    if settings.database_url is not None:
+        yield settings.database_url, "as cardbase_service, at your DATABASE_URL"
+        return
+    from gateway.deploy import deploy
+    from gateway.embedded import running
+
+    with running(settings.data_folder) as database:
+        asyncio.run(deploy(database.url()))
+        yield database.url("cardbase_gateway"), database.url("cardbase_service")
+
+
+@main.command()
+def serve() -> None:
+    """Serve the API. Without DATABASE_URL, on an embedded PostgreSQL under .cardbase/."""
+    from gateway.serve import leave_on_signals
+    from gateway.serve import serve as run
+
+    settings = load_settings(os.environ)
+    leave_on_signals()
+    credentials = "-H 'Authorization: Bearer …'"
+    if settings.trusts_tenant_header:
+        credentials = f"-H 'X-Tenant-ID: {EXAMPLE_TENANT}'"
+    with _database(settings) as (gateway_url, service_url):
+        banner = BANNER.format(service_url=service_url, credentials=credentials)
+        try:
+            run(settings, gateway_url, banner)
+        except OSError as error:
+            raise SettingsError(f"HOST, PORT: {settings.host}:{settings.port} can't be had: {error.strerror}") from None
+
+
+@main.command()
+@click.option("--check", is_flag=True, help="Say what would change, and change nothing.")
+@click.option("--all", "everything", is_flag=True, help="Apply all functions and policies, changed or not.")
+def deploy(check: bool, everything: bool) -> None:
+    """Put db/ into a database: all of it or none of it.
+
+    With --check, exit status 1 says that something would change.
+    """
+    from gateway.deploy import deploy as run
+    from gateway.embedded import running
+
+    settings = load_settings(os.environ)
+    if settings.deploy_database_url is not None:
+        lines = asyncio.run(run(settings.deploy_database_url, check=check, everything=everything))
+    else:
+        with running(settings.data_folder) as database:
+            lines = asyncio.run(run(database.url(), check=check, everything=everything))
+    for line in lines:
+        click.echo(line)
+    click.echo(f"{len(lines)} to change." if check else f"{len(lines)} changed.", err=True)
+    if check and lines:
+        sys.exit(1)
+
+
+@main.command("import")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--tenant", "tenant_id", type=click.UUID, required=True, help="The tenant whose cards they become.")
+@click.option("--url", default="http://127.0.0.1:8002", show_default=True, help="The gateway.")
+@click.option("--token", envvar="CARDBASE_TOKEN", help="Bearer token, where the gateway asks for one.")
+def import_(file: Path, tenant_id: UUID, url: str, token: str | None) -> None:
+    """Send FILE's lines, each a body for /api/v1/cards/batch. A second run creates nothing."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from gateway.transfer import import_lines, read_lines
+
+    headers = {"X-Tenant-ID": str(tenant_id)} | ({"Authorization": f"Bearer {token}"} if token else {})
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        task = progress.add_task(file.name, total=sum(1 for _ in read_lines(file)))
+        summary = asyncio.run(
+            import_lines(read_lines(file), url=url, headers=headers, advance=lambda: progress.advance(task))
+        )
+    for number, reason in summary.failed:
+        click.echo(f"{file}:{number}: {reason}", err=True)
+    click.echo(f"{summary.created} created, {summary.existing} already there, {len(summary.failed)} lines failed.")
+    if summary.failed:
+        sys.exit(1)

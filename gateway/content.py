@@ -1,0 +1,63 @@
+"""Finds what PostgreSQL can't store in JSON that is otherwise well formed, to say where it stands.
+
+Only looked for after a refusal: the database is the judge, this names the place.
+"""
+
+import json
+import re
+from typing import Any, Final
+
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
+_EXPONENT: Final = re.compile(r"[eE]([+-]?\d+)$")
+
+
+class _Number(str):
+    """A number's own text."""
+
+    __slots__ = ()
+
+
+def unstorable(body: bytes) -> tuple[str, str] | None:
+    """The first place in a JSON text that can't be stored: its path, such as "cards[0].content.name", and why.
+
+    None when there is none, or the text is no JSON at all.
+    """
+    try:
+        document = json.loads(body, parse_float=_Number, parse_int=_Number)
+    except RecursionError:
+        return "body", "Nested too deep."
+    except UnicodeDecodeError:
+        return "body", "The text is not valid UTF-8."
+    except ValueError:
+        return None
+    return _search(document)
+
+
+def _search(document: Any) -> tuple[str, str] | None:
+    waiting: list[tuple[str, Any]] = [("", document)]
+    while waiting:
+        path, value = waiting.pop()
+        if (reason := _reason(value)) is not None:
+            return path or "body", reason
+        if isinstance(value, dict):
+            for key in value:
+                if (reason := _reason(key)) is not None:
+                    return path or "body", f"In a key: {reason}"
+            waiting.extend((f"{path}.{key}" if path else key, value[key]) for key in reversed(value))
+        elif isinstance(value, list):
+            pairs = list(enumerate(value))
+            waiting.extend((f"{path}[{index}]", item) for index, item in reversed(pairs))
+    return None
+
+
+def _reason(value: Any) -> str | None:
+    if isinstance(value, _Number):
+        exponent = _EXPONENT.search(value)
+        if len(value) > 16_000 or (exponent is not None and abs(int(exponent[1])) > 16_000):
+            return "The number is too large or too precise to be stored."
+    elif isinstance(value, str):
+        if "\x00" in value:
+            return r"A string can't have the character \u0000."
+        if _SURROGATE.search(value):
+            return "A string can't have half of a surrogate pair."
+    return None

@@ -1,0 +1,382 @@
+"""The way to the database: one statement with one round trip per call, and a fair turn for every tenant.
+
+A call takes one of the process's connections, or waits its turn: tenants take turns, each with a bounded number of
+connections and of waiting calls. Short calls of one kind that would wait share a statement instead: one round trip
+and one commit for all of them. They are answered exactly as if each had run alone: when one of them fails, or takes
+its time, all are rolled back and run one by one.
+"""
+
+import asyncio
+import random
+from collections import OrderedDict, deque
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from time import monotonic
+from typing import Any, Final, NamedTuple
+from uuid import UUID
+
+import asyncpg
+
+from gateway.errors import RETRY_AFTER_SECONDS, Refusal
+from gateway.settings import Settings
+
+RETRIED: Final = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
+"""The statement was rolled back whole, so it may simply run again."""
+MAXIMUM_RETRIES: Final = 3
+RELEASE_TIMEOUT_SECONDS: Final = 2.0
+
+SHARED_STATEMENTS: Final = 2
+"""Shared statements of one kind at work at once; the calls that come meanwhile make up the next one."""
+MAXIMUM_SHARED_CALLS: Final = 32
+SHARED_TIMEOUT_SECONDS: Final = 0.25
+"""A shared statement that takes longer holds a slow call: each runs on its own then."""
+ALONE_SECONDS: Final = 10.0
+"""For how long the tenants of such a statement run on their own."""
+
+FUNCTION_COMMENTS: Final = """
+select function.proname, coalesce(obj_description(function.oid, 'pg_proc'), '') as comment
+from pg_catalog.pg_proc as function
+inner join pg_catalog.pg_namespace as namespace on namespace.oid = function.pronamespace
+where namespace.nspname = 'api'
+"""
+
+
+class Reply(NamedTuple):
+    """The answer of a product function, api.reply. headers, body and measures are JSON as the database wrote it."""
+
+    status: int
+    headers: bytes | None
+    body: bytes | None
+    measures: bytes | None
+
+
+class _Call(NamedTuple):
+    arguments: Sequence[Any]
+    future: "asyncio.Future[Any]"
+
+
+class Statement:
+    """One kind of call. shared_sql: the same for many calls at once, where such calls may share a statement.
+
+    shared_sql takes an array for each of sql's parameters, and answers each call's position (from 1) before its reply.
+    A parameter that is an array itself (array_columns, from 0) travels as text: arrays of arrays have to be even.
+    """
+
+    def __init__(self, sql: str, shared_sql: str | None = None, array_columns: Sequence[int] = ()) -> None:
+        self.sql = sql
+        self.shared_sql = shared_sql
+        self.array_columns = array_columns
+        self.shared_at_work = 0
+        self.waiting = _Turns()
+
+
+class _Turns:
+    """What waits, by tenant; taken from each tenant in turn, first come first served within one."""
+
+    def __init__(self) -> None:
+        self._queues: OrderedDict[UUID | None, deque[Any]] = OrderedDict()
+
+    def __bool__(self) -> bool:
+        return bool(self._queues)
+
+    def count(self, tenant_id: UUID | None) -> int:
+        queue = self._queues.get(tenant_id)
+        return len(queue) if queue else 0
+
+    def append(self, tenant_id: UUID | None, item: Any) -> None:
+        self._queues.setdefault(tenant_id, deque()).append(item)
+
+    def remove(self, tenant_id: UUID | None, item: Any) -> None:
+        queue = self._queues.get(tenant_id)
+        if queue is not None and item in queue:
+            queue.remove(item)
+            if not queue:
+                del self._queues[tenant_id]
+
+    def take(self, at_most: dict[UUID | None, int] | None = None, limit: int = 0) -> Any:
+        """The next item; None when nothing waits but for tenants that at_most counts `limit` for."""
+        for tenant_id in self._queues:
+            if at_most is None or at_most.get(tenant_id, 0) < limit:
+                queue = self._queues[tenant_id]
+                item = queue.popleft()
+                if queue:
+                    self._queues.move_to_end(tenant_id)
+                else:
+                    del self._queues[tenant_id]
+                return item
+        return None
+
+
+async def _leave_as_is(connection: Any) -> None:
+    """Instead of the pool's reset query: calls leave no session state behind, and this saves a round trip."""
+
+
+async def _pass_json_through(connection: Any) -> None:
+    """Hands jsonb over as the bytes of its text, both ways; the binary format has a version byte in front."""
+    await connection.set_type_codec(
+        "jsonb",
+        schema="pg_catalog",
+        format="binary",
+        encoder=lambda value: b"\x01" + value,
+        decoder=lambda value: value[1:],
+    )
+
+
+def _busy() -> Refusal:
+    return Refusal(503, "DATABASE_BUSY", "All database connections are busy. Repeat the request a little later.")
+
+
+class Database:
+    """A pool of connections, opened as they are needed, so that the gateway starts and stays without a database."""
+
+    def __init__(self, url: str, settings: Settings) -> None:
+        self._url = url
+        self._maximum = settings.database_pool_max
+        self._first = settings.database_pool_min
+        self._acquire_timeout = settings.database_acquire_timeout_ms / 1000
+        self._statement_timeout = settings.database_statement_timeout_ms / 1000
+        self._tenant_connections = settings.tenant_connections
+        self._tenant_waiting = settings.tenant_waiting
+        self._pool: asyncpg.Pool[asyncpg.Record] | None = None
+        self._turns = _Turns()
+        self._at_work: dict[UUID | None, int] = {}
+        self._alone_until: dict[UUID | None, float] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.in_use = 0
+        """Connections at work."""
+        self.waiting = 0
+        """Calls that wait for their turn."""
+        self.retries = 0
+        """Statements run again after a serialization failure or a deadlock."""
+
+    async def open(self) -> None:
+        """Opens the pool and, where the database answers, its first connections."""
+        self._pool = await asyncpg.create_pool(
+            self._url,
+            min_size=0,
+            max_size=self._maximum,
+            max_inactive_connection_lifetime=0,
+            max_queries=0x7FFFFFFF,
+            timeout=self._acquire_timeout,
+            init=_pass_json_through,
+            reset=_leave_as_is,
+            server_settings={"application_name": "cardbase"},
+        )
+        first = [self._pool.acquire() for _ in range(self._first)]
+        for connection in await asyncio.gather(*first, return_exceptions=True):
+            if not isinstance(connection, BaseException):
+                await self._pool.release(connection)
+
+    async def close(self) -> None:
+        """Closes the pool once its calls are done, and by force after the statement timeout."""
+        if self._pool is None:
+            return
+        try:
+            await asyncio.wait_for(self._pool.close(), self._statement_timeout)
+        except TimeoutError:
+            self._pool.terminate()
+
+    @property
+    def size(self) -> int:
+        """Connections open."""
+        return self._pool.get_size() if self._pool else 0
+
+    @property
+    def is_saturated(self) -> bool:
+        """Whether a call would have to wait for a connection."""
+        return self.in_use >= self._maximum
+
+    async def call(self, statement: Statement, arguments: Sequence[Any], tenant_id: UUID | None) -> Reply:
+        """Runs one call of a function that answers api.reply, in autocommit.
+
+        Raises Refusal 503 DATABASE_BUSY when its turn does not come in time, 429 RATE_LIMITED when too many calls of
+        the tenant wait already, 504 TIMEOUT when the statement runs too long, and asyncpg's errors otherwise.
+        """
+        if statement.shared_sql is None or self._runs_alone(tenant_id):
+            return await self._call_alone(statement, arguments, tenant_id)
+        if statement.shared_at_work < SHARED_STATEMENTS:
+            statement.shared_at_work += 1
+            try:
+                return await self._call_alone(statement, arguments, tenant_id)
+            finally:
+                # Its place goes on to those who came meanwhile; nothing is awaited between the look and the step.
+                if statement.waiting:
+                    self._start(self._call_shared(statement))
+                else:
+                    statement.shared_at_work -= 1
+        if statement.waiting.count(tenant_id) >= self._tenant_waiting:
+            raise _too_many()
+        call = _Call(arguments, asyncio.get_running_loop().create_future())
+        statement.waiting.append(tenant_id, (tenant_id, call))
+        timer = asyncio.get_running_loop().call_later(self._acquire_timeout, _give_up, call.future)
+        self.waiting += 1
+        try:
+            return Reply(*await call.future)
+        except asyncio.CancelledError:
+            statement.waiting.remove(tenant_id, (tenant_id, call))
+            raise
+        finally:
+            self.waiting -= 1
+            timer.cancel()
+
+    async def fetch(
+        self, sql: str, arguments: Sequence[Any], tenant_id: UUID | None, seconds: float | None = None
+    ) -> list[asyncpg.Record]:
+        """Runs one statement and answers its rows. Raises as `call` does.
+
+        seconds: how long it may run; None: as the setting says.
+        """
+        for attempt in range(MAXIMUM_RETRIES + 1):
+            try:
+                async with self._connection(tenant_id) as connection:
+                    return await _run(connection, sql, arguments, seconds or self._statement_timeout)
+            except TimeoutError:
+                raise Refusal(504) from None
+            except RETRIED:
+                if attempt == MAXIMUM_RETRIES:
+                    raise
+                self.retries += 1
+                await asyncio.sleep(random.uniform(0.005, 0.025) * 2**attempt)
+        raise AssertionError("unreachable")
+
+    async def function_comments(self) -> dict[str, str]:
+        """The catalog's comment of each function of schema api, by the function's name."""
+        rows = await self.fetch(FUNCTION_COMMENTS, (), None)
+        return {row["proname"]: row["comment"] for row in rows}
+
+    async def _call_alone(self, statement: Statement, arguments: Sequence[Any], tenant_id: UUID | None) -> Reply:
+        rows = await self.fetch(statement.sql, arguments, tenant_id)
+        return Reply(*rows[0])
+
+    def _runs_alone(self, tenant_id: UUID | None) -> bool:
+        until = self._alone_until.get(tenant_id)
+        if until is None:
+            return False
+        if until > monotonic():
+            return True
+        del self._alone_until[tenant_id]
+        return False
+
+    async def _call_shared(self, statement: Statement) -> None:
+        """Runs what waits for a shared statement, many calls at a time, until nothing waits."""
+        assert statement.shared_sql is not None
+        while waiting := _take_calls(statement.waiting):
+            # Rows are locked in one order by all, so that two shared statements can't deadlock.
+            waiting.sort(key=lambda item: [str(argument) for argument in item[1].arguments])
+            columns = list(zip(*(call.arguments for _, call in waiting), strict=True))
+            for index in statement.array_columns:
+                columns[index] = tuple(_array_literal(value) for value in columns[index])
+            try:
+                async with self._connection(None) as connection:
+                    rows = await _run(connection, statement.shared_sql, columns, SHARED_TIMEOUT_SECONDS)
+            except Exception as error:
+                if isinstance(error, TimeoutError):
+                    self._alone_until.update((tenant_id, monotonic() + ALONE_SECONDS) for tenant_id, _ in waiting)
+                for tenant_id, call in waiting:
+                    self._start(self._settle(statement, tenant_id, call))
+            else:
+                for position, *reply in rows:
+                    future = waiting[position - 1][1].future
+                    if not future.done():
+                        future.set_result(reply)
+        statement.shared_at_work -= 1
+
+    async def _settle(self, statement: Statement, tenant_id: UUID | None, call: _Call) -> None:
+        """Runs on its own a call whose shared statement failed."""
+        try:
+            reply = await self._call_alone(statement, call.arguments, tenant_id)
+        except Exception as error:
+            if not call.future.done():
+                call.future.set_exception(error)
+        else:
+            if not call.future.done():
+                call.future.set_result(reply)
+
+    def _start(self, work: Any) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    @asynccontextmanager
+    async def _connection(self, tenant_id: UUID | None) -> AsyncIterator[Any]:
+        """A connection, in the tenant's turn."""
+        if self._pool is None:
+            raise Refusal(503)
+        await self._wait_for_turn(tenant_id)
+        try:
+            try:
+                connection = await self._pool.acquire()
+            except TimeoutError:
+                raise Refusal(503) from None
+            try:
+                yield connection
+            finally:
+                await self._pool.release(connection, timeout=RELEASE_TIMEOUT_SECONDS)
+        finally:
+            self._end_turn(tenant_id)
+
+    async def _wait_for_turn(self, tenant_id: UUID | None) -> None:
+        has_room = self._at_work.get(tenant_id, 0) < self._tenant_connections or tenant_id is None
+        if self.in_use < self._maximum and has_room:
+            self.in_use += 1
+            self._at_work[tenant_id] = self._at_work.get(tenant_id, 0) + 1
+            return
+        if self._turns.count(tenant_id) >= self._tenant_waiting:
+            raise _too_many()
+        future = asyncio.get_running_loop().create_future()
+        self._turns.append(tenant_id, (tenant_id, future))
+        timer = asyncio.get_running_loop().call_later(self._acquire_timeout, _give_up, future)
+        self.waiting += 1
+        try:
+            await future
+        except BaseException:
+            self._turns.remove(tenant_id, (tenant_id, future))
+            if future.done() and not future.cancelled() and future.exception() is None:
+                self._end_turn(tenant_id)  # the turn came together with the cancellation
+            raise
+        finally:
+            self.waiting -= 1
+            timer.cancel()
+
+    def _end_turn(self, tenant_id: UUID | None) -> None:
+        """Gives the place up, to the next in turn who may have it."""
+        self.in_use -= 1
+        self._at_work[tenant_id] -= 1
+        if not self._at_work[tenant_id]:
+            del self._at_work[tenant_id]
+        while self.in_use < self._maximum and (item := self._turns.take(self._at_work, self._tenant_connections)):
+            next_tenant_id, future = item
+            if not future.done():
+                self.in_use += 1
+                self._at_work[next_tenant_id] = self._at_work.get(next_tenant_id, 0) + 1
+                future.set_result(None)
+
+
+async def _run(connection: Any, sql: str, arguments: Sequence[Any], seconds: float) -> list[asyncpg.Record]:
+    rows: list[asyncpg.Record] = await connection.fetch(sql, *arguments, timeout=seconds)
+    return rows
+
+
+def _take_calls(turns: _Turns) -> list[tuple[UUID | None, _Call]]:
+    calls: list[tuple[UUID | None, _Call]] = []
+    while len(calls) < MAXIMUM_SHARED_CALLS and (item := turns.take()) is not None:
+        if not item[1].future.done():
+            calls.append(item)
+    return calls
+
+
+def _array_literal(values: Sequence[UUID]) -> str:
+    return "{" + ",".join(map(str, values)) + "}"
+
+
+def _give_up(future: "asyncio.Future[Any]") -> None:
+    if not future.done():
+        future.set_exception(_busy())
+
+
+def _too_many() -> Refusal:
+    return Refusal(
+        429,
+        message="Too many requests of this tenant are waiting. Send fewer at once.",
+        headers={"Retry-After": str(RETRY_AFTER_SECONDS)},
+    )

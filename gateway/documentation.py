@@ -1,0 +1,225 @@
+"""The OpenAPI 3.1 document, made of the route table, its structs and the functions' own comments; and its page.
+
+Swagger UI's files come from an installed package, so that the page needs no outside address.
+"""
+
+import re
+from collections.abc import Mapping
+from http import HTTPStatus
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from gateway import __version__
+from gateway.errors import CODE_OF, MESSAGE_OF
+from gateway.routes import ROUTES, Route
+from gateway.schemas.operations import ErrorEnvelope, Health, Info, Ready
+
+REF: Final = "#/components/schemas/{name}"
+STATUS_OF_CODE: Final[Mapping[str, int]] = {
+    "MALFORMED_JSON": 400,
+    "CARD_NOT_FOUND": 404,
+    "DUPLICATE_CARD": 409,
+    "IDEMPOTENCY_IN_PROGRESS": 409,
+    "PRECONDITION_FAILED": 412,
+    "IDEMPOTENCY_KEY_REUSED": 422,
+    "TENANT_MISMATCH": 403,
+    "DATABASE_BUSY": 503,
+} | {code: status for status, code in CODE_OF.items()}
+EVERYWHERE: Final = (
+    "UNAUTHENTICATED",
+    "TENANT_MISMATCH",
+    "VALIDATION_ERROR",
+    "RATE_LIMITED",
+    "INTERNAL_ERROR",
+    "DATABASE_UNAVAILABLE",
+    "DATABASE_BUSY",
+    "TIMEOUT",
+)
+WITH_BODY: Final = ("MALFORMED_JSON", "PAYLOAD_TOO_LARGE", "UNSUPPORTED_MEDIA_TYPE")
+REQUEST_HEADERS: Final[Mapping[str, tuple[str, str, Mapping[str, Any]]]] = {
+    "tenant_id": (
+        "X-Tenant-ID",
+        "The tenant, where the header is trusted. Beside a token it must equal the token's.",
+        {"type": "string", "format": "uuid"},
+    ),
+    "idempotency_key": (
+        "Idempotency-Key",
+        "The same key and request again answer what the first answered, and do nothing.",
+        {"type": "string", "minLength": 1, "maxLength": 255},
+    ),
+    "if_match": ("If-Match", "ETags of the card as you know it.", {"type": "string", "minLength": 1}),
+}
+ANSWER_HEADERS: Final[Mapping[str, str]] = {
+    "X-Request-ID": "The request's id, taken over or made up.",
+    "X-Trace-ID": "The trace's id, taken over or made up.",
+    "X-Process-Time": "Seconds.",
+}
+PAGE: Final = b"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>cardbase</title>
+<link rel="icon" href="data:,">
+<link rel="stylesheet" href="/docs/swagger-ui.css">
+</head>
+<body>
+<div id="docs"></div>
+<script src="/docs/swagger-ui-bundle.js"></script>
+<script src="/docs/start.js"></script>
+</body>
+</html>
+"""
+START: Final = b"""SwaggerUIBundle({url: "/openapi.json", dom_id: "#docs", deepLinking: true, validatorUrl: null})
+"""
+
+
+def swagger_folder() -> Path:
+    """Where the installed Swagger UI keeps its files."""
+    package = find_spec("swagger_ui")
+    if package is None or package.origin is None:
+        raise ModuleNotFoundError("swagger-ui-py is not installed, though this package depends on it")
+    return Path(package.origin).parent / "static"
+
+
+def _words(comment: str) -> tuple[str, str]:
+    """Summary and description of a function's comment: its first line, and what follows."""
+    summary, _, rest = comment.partition("\n")
+    description = re.sub(r"(?m)^@\w+.*\n?", "", rest).strip()
+    return summary.rstrip("."), re.sub(r"(?<!\n)\n(?!\n)", " ", description)
+
+
+def _error_example(code: str, status: int) -> dict[str, Any]:
+    message = MESSAGE_OF.get(status, HTTPStatus(status).phrase)
+    error = {"code": code, "message": message, "details": [], "request_id": "6f1c0e9a4b7d4f0e8a3c5d2b1e9f7a60"}
+    return {"value": {"success": False, "error": error}}
+
+
+def _answer_headers(names: Mapping[str, str]) -> dict[str, Any]:
+    return {name: {"description": text, "schema": {"type": "string"}} for name, text in names.items()}
+
+
+def _errors(codes: tuple[str, ...]) -> dict[str, Any]:
+    by_status: dict[int, list[str]] = {}
+    for code in codes:
+        by_status.setdefault(STATUS_OF_CODE[code], []).append(code)
+    return {
+        str(status): {
+            "description": ", ".join(names),
+            "headers": _answer_headers(ANSWER_HEADERS),
+            "content": {
+                "application/json": {
+                    "schema": {"$ref": REF.format(name="ErrorEnvelope")},
+                    "examples": {name: _error_example(name, status) for name in names},
+                }
+            },
+        }
+        for status, names in sorted(by_status.items())
+    }
+
+
+def _json_answer(status: int, schema: Any) -> dict[str, Any]:
+    answer: dict[str, Any] = {
+        "description": HTTPStatus(status).phrase,
+        "headers": _answer_headers(ANSWER_HEADERS),
+    }
+    if schema is not None:
+        answer["content"] = {"application/json": {"schema": schema}}
+    return answer
+
+
+class _Document:
+    """Collects structs while operations are described."""
+
+    def __init__(self, comments: Mapping[str, str]) -> None:
+        self._comments = comments
+        shapes = {ErrorEnvelope, Health, Info, Ready}
+        for route in ROUTES:
+            shapes |= {shape for shape in (*route.answers.values(), route.body, route.query) if shape is not None}
+        ordered = sorted(shapes, key=lambda shape: shape.__name__)
+        schemas, self.components = msgspec.json.schema_components(ordered, ref_template=REF)
+        self._schema_of = dict(zip(ordered, schemas, strict=True))
+
+    def schema(self, shape: Any) -> Any:
+        return None if shape is None else self._schema_of[shape]
+
+    def parameters(self, route: Route) -> list[dict[str, Any]]:
+        parameters = []
+        for name in ("tenant_id", *route.takes):
+            if name in REQUEST_HEADERS:
+                header, text, schema = REQUEST_HEADERS[name]
+                parameters.append(
+                    {"name": header, "in": "header", "description": text, "required": False, "schema": schema}
+                )
+        for name in re.findall(r"{(\w+)}", route.path):
+            schema = {"type": "string", "format": "uuid"}
+            parameters.append({"name": name, "in": "path", "required": True, "schema": schema})
+        if route.query is not None:
+            shape = self.components[route.query.__name__]
+            required = shape.get("required", ())
+            parameters += [
+                {"name": name, "in": "query", "required": name in required, "schema": _without_null(schema)}
+                for name, schema in shape["properties"].items()
+            ]
+        return parameters
+
+    def operation(self, route: Route) -> dict[str, Any]:
+        summary, description = _words(self._comments.get(route.function, ""))
+        codes = (*EVERYWHERE, *(WITH_BODY if route.body else ()), *route.errors)
+        answers = {str(status): _json_answer(status, self.schema(shape)) for status, shape in route.answers.items()}
+        operation: dict[str, Any] = {
+            "operationId": route.function,
+            "tags": [route.path.split("/")[3]],
+            "summary": summary or route.function.replace("_", " "),
+            "description": description,
+            "parameters": self.parameters(route),
+            "responses": answers | _errors(codes),
+        }
+        if route.body is not None:
+            operation["requestBody"] = {
+                "required": True,
+                "content": {"application/json": {"schema": self.schema(route.body)}},
+            }
+        return operation
+
+
+def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
+    """A query parameter's schema: a query string has no null."""
+    choices = [choice for choice in schema.get("anyOf", ()) if choice != {"type": "null"}]
+    bare = {key: value for key, value in schema.items() if key not in ("anyOf", "default")}
+    default = {"default": schema["default"]} if schema.get("default") is not None else {}
+    return bare | (choices[0] if len(choices) == 1 else {}) | default
+
+
+def _operational(summary: str, answers: Mapping[int, Any]) -> dict[str, Any]:
+    name = summary.lower().replace(" ", "_")
+    responses = {str(status): _json_answer(status, schema) for status, schema in answers.items()}
+    return {"get": {"operationId": name, "tags": ["operations"], "summary": summary, "responses": responses}}
+
+
+def openapi(comments: Mapping[str, str]) -> dict[str, Any]:
+    """The OpenAPI 3.1 document. comments: the catalog's comment of each function, by its name."""
+    document = _Document(comments)
+    paths: dict[str, Any] = {}
+    for route in ROUTES:
+        paths.setdefault(route.path, {})[route.method.lower()] = document.operation(route)
+    health = document.schema(Health)
+    ready = document.schema(Ready)
+    paths["/health"] = _operational("Health", {200: health, 503: health})
+    paths["/ready"] = _operational("Readiness", {200: ready, 503: ready})
+    paths["/api/v1/info"] = _operational("Information", {200: document.schema(Info)})
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "cardbase",
+            "version": __version__,
+            "description": "A multi-tenant store for cards, where the database is the application.",
+            "license": {"name": "MIT", "identifier": "MIT"},
+        },
+        "servers": [{"url": "/"}],
+        "paths": paths,
+        "components": {"schemas": document.components},
+    }

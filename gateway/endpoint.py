@@ -1,0 +1,213 @@
+"""From an HTTP request to one SQL call and back, by a line of the route table.
+
+Endpoints are plain ASGI applications under Litestar's router: a request is decoded once, by msgspec, and the
+answer's body is sent as the bytes that the database gave.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Final, cast
+from urllib.parse import parse_qsl
+from uuid import UUID
+
+import msgspec
+from msgspec import inspect
+
+from gateway.content import unstorable
+from gateway.database import Database, Reply, Statement
+from gateway.errors import ErrorDetail, Refusal, invalid, refusal_of
+from gateway.exchange import JSON, Exchange, exchange_of, note, read_body, send_body, send_refusal
+from gateway.identity import Identifier, Identity
+from gateway.observe import Metrics
+from gateway.routes import Route
+from gateway.settings import Settings
+
+if TYPE_CHECKING:
+    from litestar.types import ASGIApp, Receive, Scope, Send
+
+_HEADER_OF: Final = {"idempotency_key": b"idempotency-key", "if_match": b"if-match"}
+_SEND_AS_IS: Final = (inspect.UUIDType, inspect.StrType, inspect.IntType, inspect.BoolType, inspect.DateTimeType)
+
+Convert = Callable[[Any], Any]
+
+
+def _conversion(field_type: inspect.Type) -> Convert | None:
+    """How a decoded field becomes an argument: None as it is, else its JSON for a jsonb parameter."""
+    if isinstance(field_type, inspect.Metadata):
+        return _conversion(field_type.type)
+    if isinstance(field_type, inspect.UnionType):
+        inner = [_conversion(kind) for kind in field_type.types if not isinstance(kind, inspect.NoneType)]
+        convert = inner[0]
+        return None if convert is None else lambda value: None if value is None else convert(value)
+    if isinstance(field_type, inspect.RawType):
+        return bytes
+    if isinstance(field_type, _SEND_AS_IS):
+        return None
+    if isinstance(field_type, inspect.ListType) and _conversion(field_type.item_type) is None:
+        return None
+    return msgspec.json.encode
+
+
+class Call:
+    """One line of the route table, made ready: the statement, and how its arguments come from a request."""
+
+    def __init__(self, route: Route, identifier: Identifier, database: Database, settings: Settings) -> None:
+        self.route = route
+        self._identifier = identifier
+        self._database = database
+        self._maximum_bytes = settings.max_body_bytes
+        self._ttl_hours = settings.idempotency_ttl_hours
+        self._decoder: msgspec.json.Decoder[Any] | None = msgspec.json.Decoder(route.body) if route.body else None
+        self._path_names = [part[1:-1] for part in route.path.split("/") if part.startswith("{")]
+        self._body_fields = self._fields(route.body)
+        self._query_fields = self._fields(route.query)
+        names = ["tenant_id", *self._path_names, *(name for name, _ in (*self._body_fields, *self._query_fields))]
+        self._statement = _statement(route, [*names, *route.takes])
+
+    @staticmethod
+    def _fields(shape: type | None) -> list[tuple[str, Convert | None]]:
+        if shape is None:
+            return []
+        info = inspect.type_info(shape)
+        assert isinstance(info, inspect.StructType)
+        return [(field.encode_name, _conversion(field.type)) for field in info.fields]
+
+    async def answer(self, exchange: Exchange, scope: "Scope", receive: "Receive") -> Reply:
+        """Runs the call for one request. Raises Refusal, or whatever refusal_of understands."""
+        identity = self._identifier.identify(exchange.headers)
+        exchange.tenant_id = identity.tenant_id
+        body = b""
+        if self._decoder is not None:
+            self._check_media_type(exchange)
+            body = await read_body(exchange, receive, self._maximum_bytes) or b"{}"
+        arguments = self._arguments(exchange, identity, scope, body)
+        try:
+            return await self._database.call(self._statement, arguments, identity.tenant_id)
+        except Exception as error:
+            raise _located(refusal_of(error), body) from error
+
+    def _arguments(self, exchange: Exchange, identity: Identity, scope: "Scope", body: bytes) -> Sequence[Any]:
+        arguments: list[Any] = [identity.tenant_id]
+        arguments.extend(_uuid(name, scope["path_params"][name]) for name in self._path_names)
+        if self._decoder is not None:
+            try:
+                decoded = self._decoder.decode(body)
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+                raise _located(refusal_of(error), body) from error
+            for name, convert in self._body_fields:
+                value = getattr(decoded, name)
+                arguments.append(value if convert is None else convert(value))
+        if self.route.query is not None:
+            query = _decode_query(scope["query_string"], self.route.query)
+            for name, convert in self._query_fields:
+                value = getattr(query, name)
+                arguments.append(value if convert is None else convert(value))
+        for name in self.route.takes:
+            if name == "idempotency_ttl_hours":
+                arguments.append(self._ttl_hours)
+            else:
+                header = exchange.headers.get(_HEADER_OF[name])
+                arguments.append(None if header is None else header.decode("latin-1"))
+        return arguments
+
+    @staticmethod
+    def _check_media_type(exchange: Exchange) -> None:
+        media_type = exchange.headers.get(b"content-type", b"application/json").partition(b";")[0].strip().lower()
+        if media_type != b"application/json" and not media_type.endswith(b"+json"):
+            raise Refusal(415, message="The body must be JSON. Send it with Content-Type: application/json.")
+
+
+def _uuid(name: str, text: str) -> UUID:
+    try:
+        return msgspec.convert(text, UUID)
+    except msgspec.ValidationError:
+        raise invalid(name, "Expected a UUID.") from None
+
+
+def _decode_query(query_string: bytes, shape: type) -> Any:
+    """The query string as its struct; of a repeated parameter the last counts, an empty one counts as absent."""
+    try:
+        pairs = parse_qsl(query_string.decode("ascii"), errors="strict", max_num_fields=100)
+    except ValueError:
+        raise invalid("query", "The query string is not valid.") from None
+    return msgspec.convert(dict(pairs), shape, strict=False)
+
+
+def _located(refusal: Refusal, body: bytes) -> Refusal:
+    """A refusal of a value that PostgreSQL can't take, with the place in the body it stands at."""
+    is_about_a_value = refusal.code in ("VALIDATION_ERROR", "MALFORMED_JSON") and not refusal.details
+    if is_about_a_value and (found := unstorable(body)) is not None:
+        return Refusal(422, message="The request has a value that can't be stored.", details=(ErrorDetail(*found),))
+    return refusal
+
+
+def _statement(route: Route, names: Sequence[str]) -> Statement:
+    """The statement that calls a route's function, and where its calls may share one, that for many calls."""
+    reply = "status, headers, body, measures"
+    named = ", ".join(f'"{name}" => ${position}' for position, name in enumerate(names, start=1))
+    sql = f"select {reply} from api.{route.function}({named})"
+    if not route.is_shared:
+        return Statement(sql)
+    types = [_sql_type(route, name) for name in names]
+    arrays = ", ".join(
+        f"${position}::{'text' if kind.endswith('[]') else kind}[]" for position, kind in enumerate(types, start=1)
+    )
+    columns = ", ".join(f'"{name}"' for name in names)
+    named = ", ".join(f'"{name}" => call."{name}"::{kind}' for name, kind in zip(names, types, strict=True))
+    shared_sql = (
+        f"select call.position, {reply} from unnest({arrays}) with ordinality as call({columns}, position) "
+        f"cross join lateral api.{route.function}({named})"
+    )
+    return Statement(sql, shared_sql, [index for index, kind in enumerate(types) if kind.endswith("[]")])
+
+
+def _sql_type(route: Route, name: str) -> str:
+    """The SQL type of a parameter of a shared route: ids are uuid, the rest is in the body's struct."""
+    info = inspect.type_info(route.body)
+    assert isinstance(info, inspect.StructType)
+    for field in info.fields:
+        if field.encode_name == name:
+            return "uuid[]" if isinstance(field.type, inspect.ListType) else "text"
+    return "uuid"
+
+
+class Endpoint:
+    """One line of the route table as an ASGI application."""
+
+    def __init__(self, call: Call, metrics: Metrics) -> None:
+        self._call = call
+        self._metrics = metrics
+
+    def in_front_of(self, app: "ASGIApp") -> "ASGIApp":  # noqa: ARG002 - the signature of a Litestar middleware
+        """This endpoint as the middleware that answers before the handler behind it would."""
+        return cast("ASGIApp", self)
+
+    async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
+        """Answers one request, whatever happens."""
+        exchange = exchange_of(scope)
+        try:
+            reply = await self._call.answer(exchange, scope, receive)
+        except Exception as error:
+            refusal = refusal_of(error)
+            note(exchange, refusal, error)
+            await send_refusal(exchange, send, refusal)
+            return
+        self._metrics.count(reply.measures)
+        status = reply.status
+        headers = [JSON] if reply.body is not None else []
+        if reply.headers is not None:
+            for name, value in msgspec.json.decode(reply.headers).items():
+                headers.append((name.lower().encode(), value.encode()))
+                if name == "X-Idempotency-Cache":
+                    exchange.idempotency = value.lower()
+                elif name == "ETag" and _is_known(exchange, value) and self._call.route.method == "GET":
+                    status = 304
+        await send_body(send, status, headers, reply.body or b"")
+
+
+def _is_known(exchange: Exchange, etag: str) -> bool:
+    """Whether If-None-Match names this ETag (RFC 9110, section 13.1.2: weak comparison)."""
+    header = exchange.headers.get(b"if-none-match")
+    if header is None:
+        return False
+    candidates = [part.strip().removeprefix("W/") for part in header.decode("latin-1").split(",")]
+    return "*" in candidates or etag in candidates

@@ -1,0 +1,184 @@
+"""What can go wrong, as HTTP: from any exception to the one error envelope.
+
+A refusal of the database carries its status in the SQLSTATE (PTxyz), its error code in the constraint's name and the
+field in the column's name. Everything unforeseen is a 500 that says nothing of its cause; the log has it.
+"""
+
+import re
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Final
+
+import asyncpg
+import msgspec
+from litestar.exceptions import HTTPException
+
+RETRY_AFTER_SECONDS: Final = 1
+
+STATUS_OF: Final[Mapping[str, int]] = {
+    "0L": 403,  # invalid grantor
+    "0P": 403,  # invalid role
+    "08": 503,  # connection exception
+    "21": 422,  # cardinality violation
+    "22": 422,  # data exception: a value PostgreSQL can't take
+    "23502": 422,  # not null violation
+    "23503": 409,  # foreign key violation
+    "23505": 409,  # unique violation
+    "23514": 422,  # check violation
+    "23P01": 409,  # exclusion violation
+    "25006": 405,  # a write in a read-only transaction
+    "28": 503,  # the gateway itself was not let in: its operator's fault, not the client's
+    "3D000": 503,  # the database does not exist (any more)
+    "40001": 503,  # serialization failure: the same call may pass next time
+    "40P01": 503,  # deadlock: likewise
+    "42501": 403,  # a privilege is missing, or a policy forbids the row
+    "53": 503,  # insufficient resources
+    "54001": 422,  # nested too deep
+    "55P03": 409,  # a lock was not had in time
+    "57014": 504,  # cancelled: the statement ran too long
+    "57P": 503,  # the server is shutting down, starting, or crashed
+    "P0001": 400,  # raised without a code
+    "P0002": 404,  # no data found
+}
+"""HTTP status of a SQLSTATE, by the code or its beginning (PostgreSQL manual, appendix A). The longest match counts."""
+
+CODE_OF: Final[Mapping[int, str]] = {
+    400: "BAD_REQUEST",
+    401: "UNAUTHENTICATED",
+    403: "FORBIDDEN",
+    404: "NOT_FOUND",
+    405: "METHOD_NOT_ALLOWED",
+    406: "NOT_ACCEPTABLE",
+    409: "CONFLICT",
+    412: "PRECONDITION_FAILED",
+    413: "PAYLOAD_TOO_LARGE",
+    415: "UNSUPPORTED_MEDIA_TYPE",
+    422: "VALIDATION_ERROR",
+    429: "RATE_LIMITED",
+    500: "INTERNAL_ERROR",
+    503: "DATABASE_UNAVAILABLE",
+    504: "TIMEOUT",
+}
+"""The error code of a status, where the refusal names none of its own."""
+
+MESSAGE_OF: Final[Mapping[int, str]] = {
+    403: "This is not allowed.",
+    404: "There is nothing at this address.",
+    409: "The request is in conflict with another one. Repeat it.",
+    422: "The request has a value that can't be stored.",
+    500: "Something went wrong on our side. The log has it under this request's id.",
+    503: "The database can't be reached. Repeat the request a little later.",
+    504: "The database took too long. Ask for less, or repeat the request later.",
+}
+"""What a client is told where the cause's own words must not leave the house."""
+
+
+class ErrorDetail(msgspec.Struct, frozen=True):
+    """One thing that is wrong: where, as a path into the request, and what."""
+
+    field: str
+    message: str
+
+
+class Refusal(Exception):
+    """A request that is not answered as it asked, with all that the client is told."""
+
+    def __init__(
+        self,
+        status: int,
+        code: str | None = None,
+        message: str | None = None,
+        *,
+        details: tuple[ErrorDetail, ...] = (),
+        headers: Mapping[str, str] | None = None,
+        sqlstate: str | None = None,
+        hint: str | None = None,
+    ) -> None:
+        self.status = status
+        self.code = code or CODE_OF.get(status, HTTPStatus(status).name)
+        self.message = message or MESSAGE_OF.get(status, HTTPStatus(status).description or HTTPStatus(status).phrase)
+        self.details = details
+        self.headers = dict(headers or {})
+        self.sqlstate = sqlstate
+        self.hint = hint
+        if status == HTTPStatus.SERVICE_UNAVAILABLE or self.code == "IDEMPOTENCY_IN_PROGRESS":
+            self.headers.setdefault("Retry-After", str(RETRY_AFTER_SECONDS))
+        super().__init__(self.message)
+
+
+def invalid(field: str, message: str) -> Refusal:
+    """A 422 about one field of the request."""
+    return Refusal(422, message="The request is not valid.", details=(ErrorDetail(field, message),))
+
+
+def envelope(refusal: Refusal, request_id: str) -> bytes:
+    """The body of an error: `{"success": false, "error": {"code", "message", "details", "request_id"}}`."""
+    error = {
+        "code": refusal.code,
+        "message": refusal.message,
+        "details": refusal.details,
+        "request_id": request_id,
+    }
+    return msgspec.json.encode({"success": False, "error": error})
+
+
+def status_of(sqlstate: str) -> int:
+    """HTTP status of a SQLSTATE: the longest beginning that STATUS_OF has, else 500.
+
+    "PTxyz" is raised by our own functions and carries its status; "PT40A" would be our bug: 500.
+    """
+    if raised := re.fullmatch(r"PT([45]\d\d)", sqlstate):
+        return int(raised[1])
+    for length in (5, 3, 2):
+        if status := STATUS_OF.get(sqlstate[:length]):
+            return status
+    return 500
+
+
+def refusal_of(error: BaseException) -> Refusal:
+    """What the client is told of an exception."""
+    if isinstance(error, Refusal):
+        return error
+    if isinstance(error, asyncpg.PostgresError):
+        return _refusal_of_database(error)
+    if isinstance(error, (asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)):
+        return Refusal(503)  # the connection, not the statement
+    if isinstance(error, msgspec.ValidationError):
+        return _refusal_of_shape(error)
+    if isinstance(error, (msgspec.DecodeError, UnicodeDecodeError)):
+        return Refusal(400, "MALFORMED_JSON", f"The body is not valid JSON: {error}.")
+    if isinstance(error, RecursionError):
+        return invalid("body", "Nested too deep.")
+    if isinstance(error, HTTPException):
+        return Refusal(
+            error.status_code,
+            message=None if error.status_code in MESSAGE_OF else error.detail,
+            headers=error.headers,
+        )
+    return Refusal(500)
+
+
+def _refusal_of_shape(error: msgspec.ValidationError) -> Refusal:
+    """A 422 from msgspec's message, such as "Expected `str`, got `int` - at `$.cards[0].card_type`"."""
+    message, _, path = str(error).partition(" - at `")
+    if missing := re.fullmatch(r"Object missing required field `(\w+)`", message):
+        return invalid(_field(path, missing[1]), "This field is required.")
+    return invalid(_field(path), f"{message}.")
+
+
+def _field(path: str, name: str = "") -> str:
+    """A field's path as callers write it: "$.cards[0]`" and "content" are "cards[0].content"."""
+    parts = (path.rstrip("`").removeprefix("$").removeprefix("."), name)
+    return ".".join(part for part in parts if part) or "body"
+
+
+def _refusal_of_database(error: asyncpg.PostgresError) -> Refusal:
+    sqlstate = error.sqlstate or "XX000"
+    status = status_of(sqlstate)
+    if not sqlstate.startswith("PT"):
+        return Refusal(status, sqlstate=sqlstate)
+    code = error.constraint_name.upper() if error.constraint_name else None
+    message = f"{error.message[:1].upper()}{error.message[1:]}." if error.message else None
+    text = " ".join(part for part in (error.detail, error.hint) if part)
+    details = (ErrorDetail(error.column_name or "", text),) if text else ()
+    return Refusal(status, code, message, details=details, sqlstate=sqlstate, hint=error.hint)

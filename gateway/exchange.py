@@ -1,0 +1,104 @@
+"""One request and its answer: what every layer on the way needs to know of it."""
+
+import re
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, Final, cast
+from uuid import UUID, uuid4
+
+if TYPE_CHECKING:
+    from litestar.types import Receive, Scope, Send
+
+from gateway.errors import Refusal, envelope
+
+_PRINTABLE: Final = re.compile(rb"[\x21-\x7e]{1,128}")
+JSON: Final = (b"content-type", b"application/json")
+
+
+def _taken_over(value: bytes | None) -> str | None:
+    """A caller's id, where it is valid: 1 to 128 printable characters."""
+    return value.decode("ascii") if value is not None and _PRINTABLE.fullmatch(value) else None
+
+
+class Exchange:
+    """One request on its way. It travels in the ASGI scope."""
+
+    __slots__ = ("code", "error", "headers", "idempotency", "request_id", "started", "status", "tenant_id", "trace_id")
+
+    def __init__(self, raw_headers: Any) -> None:
+        self.started = perf_counter()
+        self.headers: dict[bytes, bytes] = dict(raw_headers)
+        """Request headers, names in lower case; of a repeated one the last."""
+        self.request_id = _taken_over(self.headers.get(b"x-request-id")) or uuid4().hex
+        self.trace_id = _taken_over(self.headers.get(b"x-trace-id")) or uuid4().hex
+        self.tenant_id: UUID | None = None
+        self.status = 500
+        self.code: str | None = None
+        """The error's code."""
+        self.error: BaseException | None = None
+        """What was behind a 5xx, for the log alone."""
+        self.idempotency: str | None = None
+        """What the idempotency key met: hit, miss, reused or in_progress."""
+
+
+def exchange_of(scope: "Scope") -> Exchange:
+    """The exchange that a scope carries."""
+    return cast("Exchange", scope["cardbase.exchange"])  # type: ignore[typeddict-item]
+
+
+async def read_body(exchange: Exchange, receive: "Receive", maximum_bytes: int) -> bytes:
+    """The request's body. Raises Refusal 413 above maximum_bytes, before reading it where its length is declared."""
+    declared = exchange.headers.get(b"content-length", b"0")
+    if declared.isdigit() and int(declared) > maximum_bytes:
+        raise too_large(maximum_bytes)
+    message: Any = await receive()
+    if message["type"] == "http.disconnect":
+        raise Refusal(400, message="The client closed the connection before the body was complete.")
+    if not message.get("more_body"):
+        body: bytes = message.get("body", b"")
+        if len(body) > maximum_bytes:
+            raise too_large(maximum_bytes)
+        return body
+    chunks = [message.get("body", b"")]
+    size = len(chunks[0])
+    while message.get("more_body"):
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise Refusal(400, message="The client closed the connection before the body was complete.")
+        chunks.append(message.get("body", b""))
+        size += len(chunks[-1])
+        if size > maximum_bytes:
+            raise too_large(maximum_bytes)
+    return b"".join(chunks)
+
+
+def too_large(maximum_bytes: int) -> Refusal:
+    """A 413 that says how much is allowed."""
+    return Refusal(413, message=f"The body has more than {maximum_bytes} bytes. Send it in parts.")
+
+
+async def send_body(send: "Send", status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
+    """Sends a whole answer. 204 and 304 have no body, and say nothing of one (RFC 9110, sections 15.3.5 and 15.4.5).
+
+    To a HEAD request the server itself sends the headers alone.
+    """
+    if status in (204, 304):
+        body = b""
+    else:
+        headers.append((b"content-length", str(len(body)).encode()))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+def note(exchange: Exchange, refusal: Refusal, error: BaseException) -> None:
+    """Keeps for log and metrics what a request was refused for."""
+    exchange.code = refusal.code
+    exchange.error = error if refusal.status >= 500 else None
+    exchange.idempotency = {"IDEMPOTENCY_KEY_REUSED": "reused", "IDEMPOTENCY_IN_PROGRESS": "in_progress"}.get(
+        refusal.code
+    )
+
+
+async def send_refusal(exchange: Exchange, send: "Send", refusal: Refusal) -> None:
+    """Sends an error in the one envelope."""
+    headers = [JSON, *((name.lower().encode(), value.encode()) for name, value in refusal.headers.items())]
+    await send_body(send, refusal.status, headers, envelope(refusal, exchange.request_id))

@@ -1,0 +1,64 @@
+"""The table: HTTP method and path → SQL function of schema api. Nothing else happens here.
+
+A path segment, query parameter, header, body field or the caller's identity goes to the function's parameter of the
+same name. Parameters that the gateway fills itself: tenant_id, user_id, idempotency_key (header Idempotency-Key),
+idempotency_ttl_hours (setting), if_match (header If-Match).
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
+
+from gateway.schemas.cards import CreateCards, CreatedCards, RetrieveCards, RetrievedCards, TrackedUsage, TrackUsage
+
+
+class Route(NamedTuple):
+    """One line of the table."""
+
+    method: str
+    path: str
+    function: str
+    answers: Mapping[int, Any]
+    """Shape of the answer by status; None: no body."""
+    body: type | None = None
+    """Shape of the request's body."""
+    query: type | None = None
+    """Shape of the query string."""
+    takes: tuple[str, ...] = ()
+    """Further parameters that the gateway fills: idempotency_key, if_match."""
+    errors: tuple[str, ...] = ()
+    """Error codes beyond those that every route has."""
+    is_shared: bool = False
+    """Whether short calls that wait may share a statement."""
+
+
+IDEMPOTENT: Final = ("idempotency_key", "idempotency_ttl_hours")
+IDEMPOTENCY_ERRORS: Final = ("IDEMPOTENCY_KEY_REUSED", "IDEMPOTENCY_IN_PROGRESS")
+
+ROUTES: Final = (
+    Route(
+        "POST",
+        "/api/v1/cards/batch",
+        "create_cards",
+        {201: CreatedCards, 200: CreatedCards},
+        body=CreateCards,
+        takes=IDEMPOTENT,
+        errors=IDEMPOTENCY_ERRORS,
+    ),
+    Route(
+        "POST",
+        "/api/v1/cards/retrieve",
+        "retrieve_cards",
+        {200: RetrievedCards},
+        body=RetrieveCards,
+        is_shared=True,
+    ),
+    Route(
+        "POST",
+        "/api/v1/cards/{card_id}/usage",
+        "track_usage",
+        {200: TrackedUsage},
+        body=TrackUsage,
+        errors=("CARD_NOT_FOUND",),
+        is_shared=True,
+    ),
+)

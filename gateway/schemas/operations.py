@@ -1,0 +1,59 @@
+"""Health and information about the service."""
+
+from typing import Literal
+
+import msgspec
+
+from gateway.errors import ErrorDetail
+
+ServiceState = Literal["connected", "disconnected", "disabled"]
+
+
+class Services(msgspec.Struct):
+    """The state of what the gateway depends on."""
+
+    database: ServiceState
+    redis: ServiceState
+    task_queue: ServiceState
+
+
+class Health(msgspec.Struct):
+    """Whether the service works. degraded: it does, but not all of it. uptime is in seconds."""
+
+    status: Literal["healthy", "degraded", "unhealthy"]
+    database: ServiceState
+    redis: ServiceState
+    task_queue: ServiceState
+    services: Services
+    version: str
+    uptime: float
+
+
+class Ready(msgspec.Struct):
+    """Whether requests can be answered now."""
+
+    ready: bool
+
+
+class Info(msgspec.Struct):
+    """What this service is."""
+
+    api_version: str
+    features_enabled: list[str]
+    environment: str
+
+
+class Error(msgspec.Struct):
+    """What went wrong: a code for programs, a message for people, details for each field."""
+
+    code: str
+    message: str
+    details: list[ErrorDetail]
+    request_id: str
+
+
+class ErrorEnvelope(msgspec.Struct):
+    """The body of every error."""
+
+    success: Literal[False]
+    error: Error

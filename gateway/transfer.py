@@ -1,0 +1,100 @@
+"""Files of cards into a gateway: `cardbase import`.
+
+A file is JSON lines, each a body for POST /api/v1/cards/batch.
+"""
+
+import asyncio
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Final
+
+import httpx
+import msgspec
+
+CONCURRENCY: Final = 16
+ATTEMPTS: Final = 5
+
+
+class Summary(msgspec.Struct):
+    """What an import did. failed: a line's number (from 1) and what the gateway said of it."""
+
+    created: int = 0
+    existing: int = 0
+    failed: list[tuple[int, str]] = msgspec.field(default_factory=list)
+
+
+class _Counts(msgspec.Struct):
+    created_count: int
+    existing_count: int
+
+
+def idempotency_key(line: bytes) -> str:
+    """The key of a line: the same line is the same request, in every run."""
+    return f"import-{hashlib.sha256(line).hexdigest()}"
+
+
+def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """The file's lines that are not empty, with their numbers from 1."""
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            if line := line.strip():
+                yield number, line
+
+
+async def import_lines(
+    lines: Iterable[tuple[int, bytes]], *, url: str, headers: dict[str, str], advance: Callable[[], None]
+) -> Summary:
+    """Sends lines to a gateway, several at once, each with a key made of it, so that a second run creates nothing.
+
+    Reads no further ahead than it sends. A line that fails is kept in the summary and the others go on.
+    """
+    summary = Summary()
+    source = iter(lines)
+    limits = httpx.Limits(max_connections=CONCURRENCY)
+    async with httpx.AsyncClient(base_url=url, headers=headers, limits=limits, timeout=60) as client:
+
+        async def work() -> None:
+            for number, line in source:
+                try:
+                    counts = await _send(client, line)
+                    summary.created += counts.created_count
+                    summary.existing += counts.existing_count
+                except (httpx.HTTPError, ValueError, msgspec.DecodeError) as error:
+                    summary.failed.append((number, str(error) or type(error).__name__))
+                advance()
+
+        await asyncio.gather(*(work() for _ in range(CONCURRENCY)))
+    summary.failed.sort()
+    return summary
+
+
+async def _send(client: httpx.AsyncClient, line: bytes) -> _Counts:
+    """Sends one line, again while the gateway is busy: the key makes that safe. Raises ValueError with its refusal."""
+    headers = {"Idempotency-Key": idempotency_key(line), "Content-Type": "application/json"}
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            response = await client.post("/api/v1/cards/batch", content=line, headers=headers)
+        except httpx.TransportError:
+            if attempt == ATTEMPTS:
+                raise
+        else:
+            if response.is_success:
+                counts = msgspec.json.decode(response.content, type=_Counts)
+                # A replay answers what the first request was told: this run created none of it.
+                if response.headers.get("x-idempotency-cache") == "HIT":
+                    return _Counts(0, counts.created_count + counts.existing_count)
+                return counts
+            if "retry-after" not in response.headers or attempt == ATTEMPTS:
+                raise ValueError(_reason(response))
+        await asyncio.sleep(0.2 * 2**attempt)
+    raise AssertionError("unreachable")
+
+
+def _reason(response: httpx.Response) -> str:
+    try:
+        error = response.json()["error"]
+        where = "; ".join(f"{detail['field']}: {detail['message']}" for detail in error["details"])
+        return f"{error['code']}: {where or error['message']}"
+    except (ValueError, KeyError, TypeError):
+        return f"HTTP {response.status_code}"

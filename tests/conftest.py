@@ -1,0 +1,97 @@
+"""What all tests share: a server, a template with everything deployed, and a fresh database for each test."""
+
+import asyncio
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from itertools import count
+
+import pytest
+import servers
+import tap
+from servers import Database, Server
+
+from gateway.deploy import deploy
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--db",
+        default="embedded",
+        metavar="embedded|container|URL",
+        help="the PostgreSQL to test on: the embedded one (default), a container (image: CARDBASE_TEST_IMAGE),"
+        " or a running server's URL, as a role that may create databases and roles;"
+        " the passwords of the login roles are changed there",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    kept = servers.clean_environment()
+    for name in os.environ.keys() - kept.keys():
+        del os.environ[name]
+
+
+@pytest.fixture(scope="session")
+def server(request: pytest.FixtureRequest) -> Iterator[Server]:
+    """The PostgreSQL server that --db names."""
+    choice = request.config.getoption("db")
+    starts = {"embedded": servers.embedded_server, "container": servers.container_server}
+    with starts[choice]() if choice in starts else servers.running_server(choice) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def template_database(server: Server) -> Iterator[Database]:
+    """A deployed database with pgTAP, if that is installed. Nobody connects to it: it is cloned."""
+    with server.database(f"cardbase_test_{os.getpid()}_template") as database:
+        asyncio.run(deploy(database.url()))
+        servers.open_roles(database)
+        if script := tap.script():
+            tap.install(database, script)
+        yield database
+
+
+@pytest.fixture(scope="session")
+def _clone(server: Server, template_database: Database) -> Callable[[ExitStack], Database]:
+    numbers = count(1)
+
+    def clone(stack: ExitStack) -> Database:
+        name = f"cardbase_test_{os.getpid()}_{next(numbers)}"
+        return stack.enter_context(server.database(name, template=template_database.name))
+
+    return clone
+
+
+@pytest.fixture
+def make_database(_clone: Callable[[ExitStack], Database]) -> Iterator[Callable[[], Database]]:
+    """Makes deployed databases; all are dropped after the test."""
+    with ExitStack() as stack:
+        yield lambda: _clone(stack)
+
+
+@pytest.fixture
+def database(make_database: Callable[[], Database]) -> Database:
+    """A deployed database of the test's own."""
+    return make_database()
+
+
+@pytest.fixture(scope="session")
+def shared_database(_clone: Callable[[ExitStack], Database]) -> Iterator[Database]:
+    """A deployed database that all tests share: for those that read, or keep to a tenant of their own."""
+    with ExitStack() as stack:
+        yield _clone(stack)
+
+
+@pytest.fixture
+def make_empty_database(server: Server) -> Iterator[Callable[[], Database]]:
+    """Makes databases with nothing in them; all are dropped after the test."""
+    numbers = count(1)
+    with ExitStack() as stack:
+        name = f"cardbase_test_{os.getpid()}_empty"
+        yield lambda: stack.enter_context(server.database(f"{name}_{next(numbers)}"))
+
+
+@pytest.fixture
+def empty_database(make_empty_database: Callable[[], Database]) -> Database:
+    """A database of the test's own with nothing in it."""
+    return make_empty_database()
