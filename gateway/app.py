@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import msgspec
 from litestar import Litestar, Request, Response, get, route
 from litestar.config.cors import CORSConfig
-from litestar.enums import HttpMethod
 from litestar.handlers import HTTPRouteHandler
 from litestar.router import Router
 from litestar.static_files import create_static_files_router
@@ -22,7 +21,7 @@ from gateway.exchange import exchange_of, note
 from gateway.health import HealthCheck
 from gateway.identity import Identifier
 from gateway.observe import Metrics, Observer
-from gateway.routes import ROUTES, Route
+from gateway.routes import ROUTES
 from gateway.schemas.operations import Health, Info, Ready
 from gateway.settings import Settings
 
@@ -77,22 +76,26 @@ def create_app(settings: Settings, database_url: str) -> "ASGIApp":
 
 
 def _endpoints(settings: Settings, database: Database, metrics: Metrics) -> list[HTTPRouteHandler]:
-    """A handler for each line of the route table.
+    """A handler for each path of the route table.
 
-    Litestar finds the line; from there its endpoint answers, as a middleware that needs nobody further in: Litestar's
+    Litestar finds the path; from there its endpoint answers, as a middleware that needs nobody further in: Litestar's
     own request, signature and response objects would take longer than the database does.
     """
     identifier = Identifier(settings)
+    calls: dict[str, dict[str, Call]] = {}
+    for line in ROUTES:
+        calls.setdefault(line.path, {})[line.method] = Call(line, identifier, database, settings)
 
-    def handler(line: Route) -> HTTPRouteHandler:
-        endpoint = Endpoint(Call(line, identifier, database, settings), metrics)
-        methods = [HttpMethod.GET, HttpMethod.HEAD] if line.method == "GET" else HttpMethod(line.method)
-        path = line.path.replace("}", ":str}")
-        return route(path, http_method=methods, status_code=200, middleware=[endpoint.in_front_of])(
-            _answered_by_endpoint
-        )
+    def handler(path: str) -> HTTPRouteHandler:
+        endpoint = Endpoint(calls[path], metrics)
+        return route(
+            path.replace("}", ":str}"),
+            http_method=endpoint.methods,
+            status_code=200,
+            middleware=[endpoint.in_front_of],
+        )(_answered_by_endpoint)
 
-    return [handler(line) for line in ROUTES]
+    return [handler(path) for path in calls]
 
 
 async def _answered_by_endpoint() -> None:

@@ -49,6 +49,26 @@ _TRANSACTION_CONTROL: Final = re.compile(
     r"(?:^|;)\s*(begin|start|commit|rollback|abort|end|prepare|savepoint|release)\b", re.IGNORECASE
 )
 
+# What of the session must not end the deploy, and what must: the death of the deployer, whose lock would stay for
+# as long as the statement under way. Some platforms of servers before 16 cannot watch for it.
+_LIMITS: Final = """
+do $do$
+begin
+    perform set_config(name, '0', true)
+    from pg_catalog.pg_settings
+    where name in (
+        'statement_timeout', 'lock_timeout', 'transaction_timeout', 'idle_in_transaction_session_timeout'
+    );
+    perform set_config('client_min_messages', 'warning', true);
+    begin
+        perform set_config('client_connection_check_interval', '1s', true);
+    exception
+        when invalid_parameter_value then null;
+    end;
+end;
+$do$
+"""
+
 # Stored expressions are taken as they are stored: pg_get_expr and pg_get_functiondef would lock tables.
 _CATALOG: Final = r"""
 with ours as (
@@ -220,11 +240,7 @@ async def _connect(url: str) -> "asyncpg.Connection[asyncpg.Record]":
 
 async def _deploy(connection: "asyncpg.Connection[asyncpg.Record]", tree: _Tree, *, everything: bool) -> list[str]:
     """Runs the deploy within the open transaction."""
-    await connection.execute(
-        "select set_config(name, '0', true) from pg_catalog.pg_settings where name in"
-        " ('statement_timeout', 'lock_timeout', 'transaction_timeout', 'idle_in_transaction_session_timeout')"
-    )
-    await connection.execute("set local client_min_messages = warning")
+    await connection.execute(_LIMITS)
     await connection.execute(f"select pg_catalog.pg_advisory_xact_lock({ADVISORY_LOCK})")
     await connection.execute(f"set local lock_timeout = '{LOCK_TIMEOUT}'")
 

@@ -161,7 +161,7 @@ class _Document:
             shape = self.components[route.query.__name__]
             required = shape.get("required", ())
             parameters += [
-                {"name": name, "in": "query", "required": name in required, "schema": _without_null(schema)}
+                {"name": name, "in": "query", "required": name in required, **_parameter_shape(_without_null(schema))}
                 for name, schema in shape["properties"].items()
             ]
         return parameters
@@ -184,6 +184,16 @@ class _Document:
                 "content": {"application/json": {"schema": self.schema(route.body)}},
             }
         return operation
+
+
+def _parameter_shape(schema: dict[str, Any]) -> dict[str, Any]:
+    """How a query parameter is written: plainly, or as the text of a JSON document."""
+    if "contentMediaType" not in schema:
+        return {"schema": schema}
+    return {
+        "description": schema.get("description", ""),
+        "content": {schema["contentMediaType"]: {"schema": schema["contentSchema"]}},
+    }
 
 
 def _without_null(schema: dict[str, Any]) -> dict[str, Any]:

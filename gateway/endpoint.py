@@ -4,12 +4,13 @@ Endpoints are plain ASGI applications under Litestar's router: a request is deco
 answer's body is sent as the bytes that the database gave.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import parse_qsl
 from uuid import UUID
 
 import msgspec
+from litestar.enums import HttpMethod
 from msgspec import inspect
 
 from gateway.content import unstorable
@@ -25,7 +26,14 @@ if TYPE_CHECKING:
     from litestar.types import ASGIApp, Receive, Scope, Send
 
 _HEADER_OF: Final = {"idempotency_key": b"idempotency-key", "if_match": b"if-match"}
-_SEND_AS_IS: Final = (inspect.UUIDType, inspect.StrType, inspect.IntType, inspect.BoolType, inspect.DateTimeType)
+_SEND_AS_IS: Final = (
+    inspect.UUIDType,
+    inspect.StrType,
+    inspect.LiteralType,
+    inspect.IntType,
+    inspect.BoolType,
+    inspect.DateTimeType,
+)
 
 Convert = Callable[[Any], Any]
 
@@ -33,18 +41,22 @@ Convert = Callable[[Any], Any]
 def _conversion(field_type: inspect.Type) -> Convert | None:
     """How a decoded field becomes an argument: None as it is, else its JSON for a jsonb parameter."""
     if isinstance(field_type, inspect.Metadata):
-        return _conversion(field_type.type)
+        return str.encode if (field_type.extra or {}).get("json") else _conversion(field_type.type)
     if isinstance(field_type, inspect.UnionType):
         inner = [_conversion(kind) for kind in field_type.types if not isinstance(kind, inspect.NoneType)]
         convert = inner[0]
         return None if convert is None else lambda value: None if value is None else convert(value)
     if isinstance(field_type, inspect.RawType):
-        return bytes
+        return _document
     if isinstance(field_type, _SEND_AS_IS):
         return None
     if isinstance(field_type, inspect.ListType) and _conversion(field_type.item_type) is None:
         return None
     return msgspec.json.encode
+
+
+def _document(raw: msgspec.Raw) -> bytes | None:
+    return None if raw == b"null" else bytes(raw)
 
 
 class Call:
@@ -100,6 +112,8 @@ class Call:
             query = _decode_query(scope["query_string"], self.route.query)
             for name, convert in self._query_fields:
                 value = getattr(query, name)
+                if convert is not None and value is not None:
+                    _check_json(name, value)
                 arguments.append(value if convert is None else convert(value))
         for name in self.route.takes:
             if name == "idempotency_ttl_hours":
@@ -124,12 +138,23 @@ def _uuid(name: str, text: str) -> UUID:
 
 
 def _decode_query(query_string: bytes, shape: type) -> Any:
-    """The query string as its struct; of a repeated parameter the last counts, an empty one counts as absent."""
+    """The query string as its struct; of a repeated parameter the last counts."""
     try:
-        pairs = parse_qsl(query_string.decode("ascii"), errors="strict", max_num_fields=100)
+        pairs = parse_qsl(query_string.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=100)
     except ValueError:
         raise invalid("query", "The query string is not valid.") from None
     return msgspec.convert(dict(pairs), shape, strict=False)
+
+
+def _check_json(name: str, text: str) -> None:
+    """Refuses a query parameter that is not JSON, or holds what can't be stored."""
+    try:
+        msgspec.json.decode(text)
+    except (msgspec.DecodeError, RecursionError) as error:
+        found = unstorable(text.encode())
+        raise invalid(name, found[1] if found else f"Expected JSON: {error}.") from None
+    if (found := unstorable(text.encode())) is not None:
+        raise invalid(name, found[1])
 
 
 def _located(refusal: Refusal, body: bytes) -> Refusal:
@@ -171,11 +196,18 @@ def _sql_type(route: Route, name: str) -> str:
 
 
 class Endpoint:
-    """One line of the route table as an ASGI application."""
+    """All lines of the route table with one path, as an ASGI application."""
 
-    def __init__(self, call: Call, metrics: Metrics) -> None:
-        self._call = call
+    def __init__(self, calls: Mapping[str, Call], metrics: Metrics) -> None:
+        self._calls = dict(calls)
+        if "GET" in calls:
+            self._calls["HEAD"] = calls["GET"]
         self._metrics = metrics
+
+    @property
+    def methods(self) -> list[HttpMethod]:
+        """The methods it answers; Litestar answers OPTIONS and refuses the others."""
+        return [HttpMethod(method) for method in self._calls]
 
     def in_front_of(self, app: "ASGIApp") -> "ASGIApp":  # noqa: ARG002 - the signature of a Litestar middleware
         """This endpoint as the middleware that answers before the handler behind it would."""
@@ -185,7 +217,8 @@ class Endpoint:
         """Answers one request, whatever happens."""
         exchange = exchange_of(scope)
         try:
-            reply = await self._call.answer(exchange, scope, receive)
+            call = self._calls[scope["method"]]  # type: ignore[typeddict-item]
+            reply = await call.answer(exchange, scope, receive)
         except Exception as error:
             refusal = refusal_of(error)
             note(exchange, refusal, error)
@@ -199,7 +232,7 @@ class Endpoint:
                 headers.append((name.lower().encode(), value.encode()))
                 if name == "X-Idempotency-Cache":
                     exchange.idempotency = value.lower()
-                elif name == "ETag" and _is_known(exchange, value) and self._call.route.method == "GET":
+                elif name == "ETag" and call.route.method == "GET" and _is_known(exchange, value):
                     status = 304
         await send_body(send, status, headers, reply.body or b"")
 

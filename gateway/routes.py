@@ -8,7 +8,22 @@ idempotency_ttl_hours (setting), if_match (header If-Match).
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
-from gateway.schemas.cards import CreateCards, CreatedCards, RetrieveCards, RetrievedCards, TrackedUsage, TrackUsage
+from gateway.schemas.cards import (
+    Card,
+    CardInput,
+    CardPage,
+    CreateCards,
+    CreatedCard,
+    CreatedCards,
+    ListCards,
+    ListUsage,
+    RetrieveCards,
+    RetrievedCards,
+    TrackedUsage,
+    TrackUsage,
+    UpdateCard,
+    UsagePage,
+)
 
 
 class Route(NamedTuple):
@@ -60,5 +75,41 @@ ROUTES: Final = (
         body=TrackUsage,
         errors=("CARD_NOT_FOUND",),
         is_shared=True,
+    ),
+    Route(
+        "GET",
+        "/api/v1/cards/{card_id}/usage",
+        "list_usage",
+        {200: UsagePage},
+        query=ListUsage,
+        errors=("CARD_NOT_FOUND",),
+    ),
+    Route(
+        "POST",
+        "/api/v1/cards",
+        "create_card",
+        {201: CreatedCard, 200: CreatedCard},
+        body=CardInput,
+        takes=IDEMPOTENT,
+        errors=IDEMPOTENCY_ERRORS,
+    ),
+    Route("GET", "/api/v1/cards", "list_cards", {200: CardPage}, query=ListCards),
+    Route("GET", "/api/v1/cards/{card_id}", "get_card", {200: Card, 304: None}, errors=("CARD_NOT_FOUND",)),
+    Route(
+        "PATCH",
+        "/api/v1/cards/{card_id}",
+        "update_card",
+        {200: Card},
+        body=UpdateCard,
+        takes=("if_match",),
+        errors=("CARD_NOT_FOUND", "DUPLICATE_CARD", "PRECONDITION_FAILED", "CONFLICT"),
+    ),
+    Route(
+        "DELETE",
+        "/api/v1/cards/{card_id}",
+        "delete_card",
+        {204: None},
+        takes=("if_match",),
+        errors=("CARD_NOT_FOUND", "PRECONDITION_FAILED"),
     ),
 )

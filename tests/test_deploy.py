@@ -3,6 +3,8 @@
 import asyncio
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -460,6 +462,24 @@ async def test_deploy_waits_for_one_that_is_running(tree: Tree, deployed: Databa
         assert await second == []
     finally:
         await connection.close()
+
+
+def test_killed_deployer_leaves_nothing_and_holds_up_nobody(tree: Tree, deployed: Database) -> None:
+    before = dump(deployed)
+    tree.write("migrations/0002_long.sql", "create table app.half (value integer); select pg_sleep(600);")
+    script = "import asyncio, sys, pathlib; from gateway.deploy import deploy; \
+asyncio.run(deploy(sys.argv[1], source=pathlib.Path(sys.argv[2])))"
+    with subprocess.Popen(
+        [sys.executable, "-c", script, deployed.url(), tree.folder],
+        env={**servers.clean_environment(), "PYTHONPATH": str(Path(__file__).parent.parent)},
+    ) as process:
+        sleeping = "select exists (select from pg_stat_activity where wait_event = 'PgSleep')"
+        while deployed.execute(sleeping) == "f":
+            assert process.poll() is None
+        process.kill()
+    (tree.folder / "migrations/0002_long.sql").unlink()
+    assert tree.deploy(deployed) == []
+    assert dump(deployed) == before
 
 
 # --- deployers and servers ------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 begin;
 \ir helpers/tests.psql
-select plan(40);
+select plan(39);
 
 create temporary table reply (call text primary key, status smallint, headers jsonb, body jsonb, measures jsonb);
 grant insert, select on reply to cardbase_service;

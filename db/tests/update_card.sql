@@ -1,6 +1,6 @@
 begin;
 \ir helpers/tests.psql
-select plan(58);
+select plan(56);
 
 insert into app.cards (tenant_id, card_id, card_type, content, source_session_id, created_at, updated_at, deleted_at)
 values

@@ -1,7 +1,7 @@
 """Cards and their usage."""
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Literal
 from uuid import UUID
 
 import msgspec
@@ -20,7 +20,22 @@ Content = Annotated[
 ]
 CreatedBy = Annotated[str, Meta(max_length=255, pattern=r"^[^\x00]*$", description="Who made it.")]
 SourceSessionId = Annotated[UUID, Meta(description="The onboarding session it comes from.")]
+Time = Annotated[datetime, Meta(tz=True)]
 ContentHash = Annotated[str, Meta(pattern="^[0-9a-f]{64}$", description="SHA-256 of the content's canonical text.")]
+
+
+JSON_TEXT = Meta(
+    extra={"json": True},
+    extra_json_schema={"contentMediaType": "application/json", "contentSchema": {"type": "object"}},
+)
+"""A query parameter that is the text of a JSON object."""
+PageLimit = Annotated[int, Meta(ge=1, le=1000, description="Items on a page.")]
+Cursor = Annotated[str, Meta(pattern="^[A-Za-z0-9_-]+$", description="next_cursor of the page before.")]
+
+
+def _nothing() -> Raw:
+    """A document that was left out: the same as a null one."""
+    return Raw(b"null")
 
 
 class CardInput(msgspec.Struct, omit_defaults=True):
@@ -38,6 +53,33 @@ class CreateCards(msgspec.Struct):
     cards: Annotated[list[CardInput], Meta(min_length=1, max_length=1000)]
     source_session_id: SourceSessionId | None = None
     created_by: CreatedBy | None = None
+
+
+class UpdateCard(msgspec.Struct):
+    """What to change of a card; what is left out stays as it is. Content is replaced as a whole."""
+
+    content: Content = msgspec.field(default_factory=_nothing)
+    source_session_id: SourceSessionId | None = None
+
+
+class ListCards(msgspec.Struct):
+    """Filters and page of a list of cards."""
+
+    card_type: CardType | None = None
+    source_session_id: Annotated[UUID, Meta(description="Only cards of this session.")] | None = None
+    created_by: CreatedBy | None = None
+    contains: Annotated[str, JSON_TEXT, Meta(description="Only cards whose content contains this.")] | None = None
+    include_deleted: Annotated[bool, Meta(description="Deleted cards, too.")] = False
+    limit: PageLimit = 50
+    cursor: Cursor | None = None
+    count: Annotated[Literal["exact"], Meta(description="Answer the total, too.")] | None = None
+
+
+class ListUsage(msgspec.Struct):
+    """Page of a list of usage events."""
+
+    limit: PageLimit = 50
+    cursor: Cursor | None = None
 
 
 class RetrieveCards(msgspec.Struct):
@@ -63,12 +105,12 @@ class Card(msgspec.Struct):
     content_hash: ContentHash
     source_session_id: UUID | None
     created_by: CreatedBy
-    created_at: datetime
-    updated_at: datetime
+    created_at: Time
+    updated_at: Time
     is_active: bool
-    deleted_at: datetime | None
+    deleted_at: Time | None
     usage_count: Annotated[int, Meta(ge=0)]
-    last_used_at: datetime | None
+    last_used_at: Time | None
 
 
 class CreatedCard(Card):
@@ -92,10 +134,35 @@ class RetrievedCards(msgspec.Struct):
     missing_ids: list[UUID]
 
 
+class CardPage(msgspec.Struct):
+    """Cards, newest first. next_cursor is null on the last page; total is there when count=exact was asked for."""
+
+    cards: list[Card]
+    next_cursor: str | None
+    total: Annotated[int, Meta(ge=0)] | msgspec.UnsetType = msgspec.UNSET
+
+
+class UsageEvent(msgspec.Struct):
+    """A recorded use of a card."""
+
+    usage_id: UUID
+    workflow_id: str | None
+    workflow_type: str | None
+    session_id: str | None
+    used_at: Time
+
+
+class UsagePage(msgspec.Struct):
+    """Usage events, newest first. next_cursor is null on the last page."""
+
+    events: list[UsageEvent]
+    next_cursor: str | None
+
+
 class TrackedUsage(msgspec.Struct):
     """A card's count after this use, and whether an event was recorded."""
 
     card_id: UUID
     usage_count: Annotated[int, Meta(ge=1)]
-    last_used_at: datetime
+    last_used_at: Time
     event_recorded: bool

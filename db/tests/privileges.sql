@@ -1,0 +1,496 @@
+begin;
+select plan(39);
+
+-- Functions of schema api
+
+select is_empty(
+    $$
+    select pg_proc.oid::regprocedure
+    from pg_proc
+    where
+        pg_proc.pronamespace = 'api'::regnamespace
+        and not (pg_proc.prosecdef and pg_proc.proowner = 'cardbase_api'::regrole)
+    $$,
+    'every function of api runs as cardbase_api, whoever calls it'
+);
+select is_empty(
+    $$
+    select
+        pg_proc.oid::regprocedure,
+        array_agg(acl.grantee::regrole::text order by acl.grantee::regrole::text)
+    from pg_proc
+    cross join aclexplode(coalesce(pg_proc.proacl, acldefault('f', pg_proc.proowner))) as acl
+    where pg_proc.pronamespace = 'api'::regnamespace
+    group by pg_proc.oid
+    having
+        array_agg(acl.grantee::regrole::text order by acl.grantee::regrole::text)
+        <> array['cardbase_api', 'cardbase_gateway', 'cardbase_service']
+    $$,
+    'every function of api is for the gateway and for services, and for nobody else'
+);
+select set_eq(
+    $$
+    select pg_proc.proname::text
+    from pg_proc
+    where
+        pg_proc.pronamespace = 'api'::regnamespace
+        and (pg_proc.proargnames [1] = 'tenant_id' and pg_proc.proargtypes [0] = 'uuid'::regtype) is not true
+    $$,
+    array['is_ready'],
+    'every function of api takes the tenant first, save for this one, which looks at no row'
+);
+select set_eq(
+    $$
+    select pg_proc.proname::text
+    from pg_proc
+    where
+        pg_proc.pronamespace = 'api'::regnamespace
+        and (pg_proc.prorettype <> 'api.reply'::regtype or pg_proc.proretset)
+    $$,
+    array['is_ready'],
+    'every function of api answers one api.reply, save for this one, which is no product function'
+);
+select is_empty(
+    $$
+    select pg_proc.oid::regprocedure
+    from pg_proc
+    where
+        pg_proc.pronamespace = 'api'::regnamespace
+        and pg_proc.pronargs > 0
+        and (pg_proc.proargnames is null or '' = any(pg_proc.proargnames) or pg_proc.proargmodes is not null)
+    $$,
+    'every parameter of a function of api goes in, and has a name'
+);
+select is_empty(
+    $$
+    select pg_proc.proname
+    from pg_proc
+    where pg_proc.pronamespace in ('api'::regnamespace, 'app'::regnamespace)
+    group by pg_proc.pronamespace, pg_proc.proname
+    having count(*) > 1
+    $$,
+    'no two functions of a schema share a name'
+);
+select is_empty(
+    $$
+    select pg_class.oid::regclass
+    from pg_class
+    where pg_class.relnamespace = 'api'::regnamespace and pg_class.relkind <> 'c'
+    $$,
+    'schema api holds functions and their types, and no table, view or sequence'
+);
+
+-- Functions of both schemas
+
+select is_empty(
+    $$
+    select pg_proc.oid::regprocedure
+    from pg_proc
+    where
+        pg_proc.pronamespace in ('api'::regnamespace, 'app'::regnamespace)
+        and pg_proc.prosqlbody is null
+        and ('search_path=pg_catalog, pg_temp' = any(pg_proc.proconfig)) is not true
+    $$,
+    'every function pins its search_path, unless its names were looked up when it was made'
+);
+select is_empty(
+    $$
+    select pg_proc.oid::regprocedure
+    from pg_proc
+    where
+        pg_proc.pronamespace in ('api'::regnamespace, 'app'::regnamespace)
+        and pg_proc.prosecdef
+        and ('search_path=pg_catalog, pg_temp' = any(pg_proc.proconfig)) is not true
+    $$,
+    'every function that runs as its owner pins its search_path'
+);
+select is_empty(
+    $$
+    select pg_proc.oid::regprocedure
+    from pg_proc
+    where
+        pg_proc.pronamespace in ('api'::regnamespace, 'app'::regnamespace)
+        and coalesce(trim(obj_description(pg_proc.oid, 'pg_proc')), '') = ''
+    $$,
+    'every function is commented in the catalog'
+);
+select is_empty(
+    $$
+    select pg_proc.oid::regprocedure
+    from pg_proc
+    inner join pg_language on pg_language.oid = pg_proc.prolang
+    where
+        pg_proc.pronamespace in ('api'::regnamespace, 'app'::regnamespace)
+        and pg_language.lanname not in ('sql', 'plpgsql')
+    $$,
+    'every function is written in a trusted language'
+);
+select is_empty(
+    $$
+    select pg_proc.oid::regprocedure
+    from pg_proc
+    cross join aclexplode(coalesce(pg_proc.proacl, acldefault('f', pg_proc.proowner))) as acl
+    where
+        pg_proc.pronamespace in ('api'::regnamespace, 'app'::regnamespace)
+        and (acl.grantee = 0 or acl.is_grantable)
+        and acl.grantee <> pg_proc.proowner
+    $$,
+    'no function is for everybody, and none may be passed on'
+);
+
+-- Functions of schema app
+
+select is_empty(
+    $$
+    select
+        pg_proc.oid::regprocedure,
+        pg_proc.proowner::regrole
+    from pg_proc
+    where
+        pg_proc.pronamespace = 'app'::regnamespace
+        and pg_proc.proowner <> case
+            when not pg_proc.prosecdef then 'cardbase_owner'::regrole
+            when pg_proc.proowner = 'cardbase_finder'::regrole then 'cardbase_finder'::regrole
+            else 'cardbase_maintenance'::regrole
+        end
+    $$,
+    'a private function runs as its caller and is the owner''s, or runs as the finder or as maintenance'
+);
+select set_eq(
+    $$
+    select
+        pg_proc.proname::text,
+        login.name
+    from pg_proc
+    cross join unnest(array['cardbase_gateway', 'cardbase_service', 'cardbase_worker']) as login (name)
+    where
+        pg_proc.pronamespace = 'app'::regnamespace
+        and has_function_privilege(login.name, pg_proc.oid, 'execute')
+    $$,
+    $$ values ('purge_idempotency_store', 'cardbase_worker') $$,
+    'of the private functions the roles that log in may call these'
+);
+select is_empty(
+    $$
+    select
+        pg_proc.oid::regprocedure,
+        acl.grantee::regrole
+    from pg_proc
+    cross join aclexplode(coalesce(pg_proc.proacl, acldefault('f', pg_proc.proowner))) as acl
+    where
+        pg_proc.pronamespace = 'app'::regnamespace
+        and acl.grantee <> pg_proc.proowner
+        and acl.grantee <> case
+            when pg_proc.proowner = 'cardbase_maintenance'::regrole then 'cardbase_worker'::regrole
+            else 'cardbase_api'::regrole
+        end
+        and pg_proc.oid <> 'app.current_tenant_id()'::regprocedure
+    $$,
+    'maintenance is for workers, every other private function for cardbase_api'
+);
+select function_privs_are(
+    'app', 'current_tenant_id', '{}'::name [], 'cardbase_finder', array['EXECUTE'], 'the finder can tell the tenant'
+);
+select function_privs_are(
+    'app',
+    'current_tenant_id',
+    '{}'::name [],
+    'cardbase_maintenance',
+    array['EXECUTE'],
+    'maintenance can pass by policies that ask for the tenant'
+);
+
+-- Tables
+
+select tables_are(
+    'app',
+    array['cards', 'card_usage', 'card_usage_totals', 'idempotency_store'],
+    'these are the tables'
+);
+select is_empty(
+    $$
+    select pg_class.oid::regclass
+    from pg_class
+    where
+        pg_class.relnamespace = 'app'::regnamespace
+        and pg_class.relkind in ('r', 'p')
+        and not (pg_class.relrowsecurity and pg_class.relforcerowsecurity)
+    $$,
+    'row-level security is enabled and forced on every table'
+);
+select is_empty(
+    $$
+    select pg_class.oid::regclass
+    from pg_class
+    where
+        pg_class.relnamespace = 'app'::regnamespace
+        and pg_class.relkind in ('r', 'p', 'v', 'm', 'f', 'S')
+        and pg_class.relowner <> 'cardbase_owner'::regrole
+    $$,
+    'every table is cardbase_owner''s'
+);
+select is_empty(
+    $$
+    select pg_class.oid::regclass
+    from pg_class
+    where
+        pg_class.relnamespace = 'app'::regnamespace
+        and (
+            pg_class.relkind in ('m', 'f')
+            or (
+                pg_class.relkind = 'v'
+                and not coalesce(pg_class.reloptions && array['security_invoker=true', 'security_invoker=on'], false)
+            )
+        )
+    $$,
+    'no view leads past the policies of what it shows'
+);
+select is_empty(
+    $$
+    select pg_class.oid::regclass
+    from pg_class
+    where
+        pg_class.relnamespace = 'app'::regnamespace
+        and pg_class.relkind in ('r', 'p')
+        and coalesce(trim(obj_description(pg_class.oid, 'pg_class')), '') = ''
+    $$,
+    'every table is commented in the catalog'
+);
+select is_empty(
+    $$
+    select pg_class.oid::regclass
+    from pg_class
+    left join pg_attribute
+        on pg_attribute.attrelid = pg_class.oid and pg_attribute.attname = 'tenant_id' and not pg_attribute.attisdropped
+    where
+        pg_class.relnamespace = 'app'::regnamespace
+        and pg_class.relkind in ('r', 'p')
+        and (pg_attribute.attnotnull and pg_attribute.atttypid = 'uuid'::regtype) is not true
+    $$,
+    'every table has a tenant_id, a UUID that is never null'
+);
+select is_empty(
+    $$
+    select pg_class.oid::regclass
+    from pg_class
+    where
+        pg_class.relnamespace = 'app'::regnamespace
+        and pg_class.relkind in ('r', 'p')
+        and not exists (
+            select
+            from pg_index
+            where pg_index.indrelid = pg_class.oid and pg_index.indisprimary
+        )
+    $$,
+    'every table has a primary key'
+);
+select is_empty(
+    $$
+    select pg_index.indexrelid::regclass
+    from pg_index
+    inner join pg_class on pg_class.oid = pg_index.indrelid
+    left join pg_attribute
+        on pg_attribute.attrelid = pg_index.indrelid and pg_attribute.attnum = pg_index.indkey [0]
+    where
+        pg_class.relnamespace = 'app'::regnamespace
+        and (pg_index.indisunique or pg_index.indisexclusion)
+        and pg_attribute.attname is distinct from 'tenant_id'
+    $$,
+    'the tenant comes first in every primary key and in whatever else is unique'
+);
+select is_empty(
+    $$
+    select
+        pg_constraint.conrelid::regclass,
+        pg_constraint.conname
+    from pg_constraint
+    inner join pg_attribute as referring
+        on referring.attrelid = pg_constraint.conrelid and referring.attnum = pg_constraint.conkey [1]
+    inner join pg_attribute as referred
+        on referred.attrelid = pg_constraint.confrelid and referred.attnum = pg_constraint.confkey [1]
+    where
+        pg_constraint.connamespace = 'app'::regnamespace
+        and pg_constraint.contype = 'f'
+        and (referring.attname <> 'tenant_id' or referred.attname <> 'tenant_id')
+    $$,
+    'the tenant comes first in every foreign key, so that it refers to a row of the same tenant'
+);
+
+-- Policies
+
+select is_empty(
+    $$
+    select pg_class.oid::regclass
+    from pg_class
+    where
+        pg_class.relnamespace = 'app'::regnamespace
+        and pg_class.relkind in ('r', 'p')
+        and (
+            select
+                array_agg(
+                    array[
+                        pg_policies.permissive,
+                        pg_policies.cmd,
+                        pg_policies.qual,
+                        pg_policies.with_check
+                    ]
+                )
+            from pg_policies
+            where
+                pg_policies.schemaname = 'app'
+                and pg_policies.tablename = pg_class.relname
+                and pg_policies.roles && array['cardbase_api', 'public']::name []
+        ) is distinct from array[
+            array[
+                'PERMISSIVE',
+                'ALL',
+                '(tenant_id = app.current_tenant_id())',
+                '(tenant_id = app.current_tenant_id())'
+            ]
+        ]
+    $$,
+    'on every table cardbase_api has one policy: to see and to write the rows of the transaction''s tenant'
+);
+select set_eq(
+    $$
+    select
+        tablename::text,
+        roles::text,
+        cmd,
+        qual,
+        with_check
+    from pg_policies
+    where schemaname in ('app', 'api') and roles <> array['cardbase_api']::name []
+    $$,
+    $$
+    values
+    ('cards', '{cardbase_finder}', 'SELECT', 'true', null),
+    ('idempotency_store', '{cardbase_maintenance}', 'ALL', '(expires_at <= now())', null)
+    $$,
+    'policies that look across tenants are on this list'
+);
+select policies_are(
+    'app',
+    'cards',
+    array['a tenant''s cards are its own', 'the finder searches all cards'],
+    'these are the policies of cards'
+);
+select policies_are(
+    'app', 'card_usage', array['a tenant''s usage events are its own'], 'this is the policy of card_usage'
+);
+select policies_are(
+    'app',
+    'card_usage_totals',
+    array['a tenant''s usage totals are its own'],
+    'this is the policy of card_usage_totals'
+);
+select policies_are(
+    'app',
+    'idempotency_store',
+    array['a tenant''s idempotency keys are its own', 'maintenance sees what has expired'],
+    'these are the policies of idempotency_store'
+);
+select policy_roles_are(
+    'app', 'cards', 'a tenant''s cards are its own', array['cardbase_api'], 'a tenant''s cards are for cardbase_api'
+);
+select policy_roles_are(
+    'app',
+    'card_usage',
+    'a tenant''s usage events are its own',
+    array['cardbase_api'],
+    'a tenant''s usage events are for cardbase_api'
+);
+select policy_roles_are(
+    'app',
+    'card_usage_totals',
+    'a tenant''s usage totals are its own',
+    array['cardbase_api'],
+    'a tenant''s usage totals are for cardbase_api'
+);
+select policy_roles_are(
+    'app',
+    'idempotency_store',
+    'a tenant''s idempotency keys are its own',
+    array['cardbase_api'],
+    'a tenant''s idempotency keys are for cardbase_api'
+);
+
+-- Grants on tables
+
+select set_eq(
+    $$
+    select
+        pg_class.relname::text,
+        case when acl.grantee = 0 then 'public' else acl.grantee::regrole::text end,
+        acl.privilege_type,
+        acl.is_grantable
+    from pg_class
+    cross join aclexplode(pg_class.relacl) as acl
+    where
+        pg_class.relnamespace in ('app'::regnamespace, 'api'::regnamespace)
+        and acl.grantee <> pg_class.relowner
+    $$,
+    $$
+    values
+    ('cards', 'cardbase_api', 'SELECT', false),
+    ('cards', 'cardbase_api', 'INSERT', false),
+    ('cards', 'cardbase_api', 'UPDATE', false),
+    ('card_usage', 'cardbase_api', 'SELECT', false),
+    ('card_usage', 'cardbase_api', 'INSERT', false),
+    ('card_usage_totals', 'cardbase_api', 'SELECT', false),
+    ('card_usage_totals', 'cardbase_api', 'INSERT', false),
+    ('card_usage_totals', 'cardbase_api', 'UPDATE', false),
+    ('idempotency_store', 'cardbase_api', 'SELECT', false),
+    ('idempotency_store', 'cardbase_api', 'INSERT', false),
+    ('idempotency_store', 'cardbase_api', 'UPDATE', false),
+    ('idempotency_store', 'cardbase_maintenance', 'DELETE', false)
+    $$,
+    'who may do what with a whole table is on this list'
+);
+select set_eq(
+    $$
+    select
+        pg_class.relname::text,
+        case when acl.grantee = 0 then 'public' else acl.grantee::regrole::text end,
+        acl.privilege_type,
+        string_agg(pg_attribute.attname, ', ' order by pg_attribute.attname)
+    from pg_class
+    inner join pg_attribute on pg_attribute.attrelid = pg_class.oid
+    cross join aclexplode(pg_attribute.attacl) as acl
+    where pg_class.relnamespace in ('app'::regnamespace, 'api'::regnamespace)
+    group by pg_class.relname, acl.grantee, acl.privilege_type
+    $$,
+    $$
+    values
+    (
+        'cards',
+        'cardbase_finder',
+        'SELECT',
+        'card_id, card_type, content, created_by, is_active, source_session_id, tenant_id'
+    ),
+    ('idempotency_store', 'cardbase_maintenance', 'SELECT', 'expires_at, idempotency_key, tenant_id'),
+    ('idempotency_store', 'cardbase_maintenance', 'UPDATE', 'expires_at')
+    $$,
+    'who may do what with single columns is on this list'
+);
+select is_empty(
+    $$
+    select
+        pg_class.oid::regclass,
+        login.name
+    from pg_class
+    cross join unnest(array['cardbase_gateway', 'cardbase_service', 'cardbase_worker']) as login (name)
+    where
+        pg_class.relnamespace in ('app'::regnamespace, 'api'::regnamespace)
+        and pg_class.relkind in ('r', 'p', 'v', 'm', 'f')
+        and (
+            has_table_privilege(login.name, pg_class.oid, 'select, insert, update, delete')
+            or has_table_privilege(login.name, pg_class.oid, 'truncate, references, trigger')
+            or has_any_column_privilege(login.name, pg_class.oid, 'select, insert, update, references')
+        )
+    $$,
+    'no role that logs in has a right on a table or a column, be it by way of another role'
+);
+
+select * from finish();
+rollback;
