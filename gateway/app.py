@@ -20,6 +20,7 @@ from gateway.errors import envelope, refusal_of
 from gateway.exchange import exchange_of, note
 from gateway.health import HealthCheck
 from gateway.identity import Identifier
+from gateway.limits import Limits
 from gateway.observe import Metrics, Observer
 from gateway.routes import ROUTES
 from gateway.schemas.operations import Health, Info, Ready
@@ -35,6 +36,9 @@ EXPOSED_HEADERS: Final = [
     "Location",
     "Preference-Applied",
     "Proxy-Status",
+    "RateLimit-Limit",
+    "RateLimit-Remaining",
+    "RateLimit-Reset",
     "Retry-After",
     "Server-Timing",
     "X-Event-Recorded",
@@ -51,18 +55,22 @@ def create_app(settings: Settings, database_url: str) -> "ASGIApp":
     check = HealthCheck(database_url, database)
     metrics = Metrics(CollectorRegistry())
     metrics.watch(database)
+    identifier = Identifier(settings)
+    limits = Limits(settings, identifier)
 
     @asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
         await database.open()
+        refreshing = asyncio.create_task(metrics.keep_fresh())
         try:
             yield
         finally:
-            await asyncio.gather(database.close(), check.close())
+            refreshing.cancel()
+            await asyncio.gather(database.close(), check.close(), limits.close())
 
     litestar = Litestar(
         route_handlers=[
-            *_endpoints(settings, database, metrics),
+            *_endpoints(settings, database, metrics, identifier, limits),
             *_operations(settings, check, metrics),
             *_documents(database),
         ],
@@ -75,24 +83,32 @@ def create_app(settings: Settings, database_url: str) -> "ASGIApp":
     return Observer(cast("ASGIApp", litestar), metrics)
 
 
-def _endpoints(settings: Settings, database: Database, metrics: Metrics) -> list[HTTPRouteHandler]:
+def _endpoints(
+    settings: Settings, database: Database, metrics: Metrics, identifier: Identifier, limits: Limits
+) -> list[HTTPRouteHandler]:
     """A handler for each path of the route table.
 
     Litestar finds the path; from there its endpoint answers, as a middleware that needs nobody further in: Litestar's
     own request, signature and response objects would take longer than the database does.
     """
-    identifier = Identifier(settings)
     calls: dict[str, dict[str, Call]] = {}
+    per_minute: dict[str, dict[str, int]] = {}
     for line in ROUTES:
         calls.setdefault(line.path, {})[line.method] = Call(line, identifier, database, settings)
+        metrics.expect(line.method, line.path, (*line.answers, 500, 503), line.function)
+        per_minute.setdefault(line.path, {})[line.method] = line.per_minute
 
     def handler(path: str) -> HTTPRouteHandler:
         endpoint = Endpoint(calls[path], metrics)
+
+        def in_front_of(app: "ASGIApp") -> "ASGIApp":
+            return limits.in_front_of(endpoint.in_front_of(app), path=path, per_minute=per_minute[path])
+
         return route(
             path.replace("}", ":str}"),
             http_method=endpoint.methods,
             status_code=200,
-            middleware=[endpoint.in_front_of],
+            middleware=[in_front_of],
         )(_answered_by_endpoint)
 
     return [handler(path) for path in calls]

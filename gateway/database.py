@@ -9,7 +9,7 @@ its time, all are rolled back and run one by one.
 import asyncio
 import random
 from collections import OrderedDict, deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from time import monotonic
 from typing import Any, Final, NamedTuple
@@ -53,6 +53,7 @@ class Reply(NamedTuple):
 class _Call(NamedTuple):
     arguments: Sequence[Any]
     future: "asyncio.Future[Any]"
+    since: float
 
 
 class Statement:
@@ -113,13 +114,15 @@ async def _leave_as_is(connection: Any) -> None:
 
 async def _pass_json_through(connection: Any) -> None:
     """Hands jsonb over as the bytes of its text, both ways; the binary format has a version byte in front."""
-    await connection.set_type_codec(
-        "jsonb",
-        schema="pg_catalog",
-        format="binary",
-        encoder=lambda value: b"\x01" + value,
-        decoder=lambda value: value[1:],
-    )
+    # In a transaction, so that a pooler has one server answer what asyncpg asks about the type.
+    async with connection.transaction():
+        await connection.set_type_codec(
+            "jsonb",
+            schema="pg_catalog",
+            format="binary",
+            encoder=lambda value: b"\x01" + value,
+            decoder=lambda value: value[1:],
+        )
 
 
 def _busy() -> Refusal:
@@ -131,8 +134,10 @@ class Database:
 
     def __init__(self, url: str, settings: Settings) -> None:
         self._url = url
-        self._maximum = settings.database_pool_max
+        self.maximum = settings.database_pool_max
+        """Connections that may be open."""
         self._first = settings.database_pool_min
+        self._keeps_statements = settings.database_prepared_statements
         self._acquire_timeout = settings.database_acquire_timeout_ms / 1000
         self._statement_timeout = settings.database_statement_timeout_ms / 1000
         self._tenant_connections = settings.tenant_connections
@@ -148,19 +153,22 @@ class Database:
         """Calls that wait for their turn."""
         self.retries = 0
         """Statements run again after a serialization failure or a deadlock."""
+        self.observe_wait: Callable[[float], None] | None = None
+        """Told the seconds that a call waited for its turn, where it had to."""
 
     async def open(self) -> None:
         """Opens the pool and, where the database answers, its first connections."""
         self._pool = await asyncpg.create_pool(
             self._url,
             min_size=0,
-            max_size=self._maximum,
+            max_size=self.maximum,
             max_inactive_connection_lifetime=0,
             max_queries=0x7FFFFFFF,
             timeout=self._acquire_timeout,
             init=_pass_json_through,
             reset=_leave_as_is,
             server_settings={"application_name": "cardbase"},
+            **({} if self._keeps_statements else {"statement_cache_size": 0}),
         )
         first = [self._pool.acquire() for _ in range(self._first)]
         for connection in await asyncio.gather(*first, return_exceptions=True):
@@ -184,7 +192,7 @@ class Database:
     @property
     def is_saturated(self) -> bool:
         """Whether a call would have to wait for a connection."""
-        return self.in_use >= self._maximum
+        return self.in_use >= self.maximum
 
     async def call(self, statement: Statement, arguments: Sequence[Any], tenant_id: UUID | None) -> Reply:
         """Runs one call of a function that answers api.reply, in autocommit.
@@ -206,7 +214,7 @@ class Database:
                     statement.shared_at_work -= 1
         if statement.waiting.count(tenant_id) >= self._tenant_waiting:
             raise _too_many()
-        call = _Call(arguments, asyncio.get_running_loop().create_future())
+        call = _Call(arguments, asyncio.get_running_loop().create_future(), monotonic())
         statement.waiting.append(tenant_id, (tenant_id, call))
         timer = asyncio.get_running_loop().call_later(self._acquire_timeout, _give_up, call.future)
         self.waiting += 1
@@ -229,7 +237,7 @@ class Database:
         for attempt in range(MAXIMUM_RETRIES + 1):
             try:
                 async with self._connection(tenant_id) as connection:
-                    return await _run(connection, sql, arguments, seconds or self._statement_timeout)
+                    return await self._run(connection, sql, arguments, seconds or self._statement_timeout)
             except TimeoutError:
                 raise Refusal(504) from None
             except RETRIED:
@@ -268,7 +276,8 @@ class Database:
                 columns[index] = tuple(_array_literal(value) for value in columns[index])
             try:
                 async with self._connection(None) as connection:
-                    rows = await _run(connection, statement.shared_sql, columns, SHARED_TIMEOUT_SECONDS)
+                    self._report_wait(*(call.since for _, call in waiting))
+                    rows = await self._run(connection, statement.shared_sql, columns, SHARED_TIMEOUT_SECONDS)
             except Exception as error:
                 if isinstance(error, TimeoutError):
                     self._alone_until.update((tenant_id, monotonic() + ALONE_SECONDS) for tenant_id, _ in waiting)
@@ -291,6 +300,19 @@ class Database:
         else:
             if not call.future.done():
                 call.future.set_result(reply)
+
+    async def _run(
+        self, connection: Any, sql: str, arguments: Sequence[Any], seconds: float
+    ) -> list[asyncpg.Record]:
+        rows: list[asyncpg.Record]
+        if self._keeps_statements:
+            rows = await connection.fetch(sql, *arguments, timeout=seconds)
+            return rows
+        # To prepare and to execute are two messages: only a transaction keeps the pooler from sending the second one
+        # to another server, where the unnamed statement is a stranger's.
+        async with asyncio.timeout(seconds), connection.transaction():
+            rows = await connection.fetch(sql, *arguments)
+        return rows
 
     def _start(self, work: Any) -> None:
         task = asyncio.create_task(work)
@@ -317,12 +339,13 @@ class Database:
 
     async def _wait_for_turn(self, tenant_id: UUID | None) -> None:
         has_room = self._at_work.get(tenant_id, 0) < self._tenant_connections or tenant_id is None
-        if self.in_use < self._maximum and has_room:
+        if self.in_use < self.maximum and has_room:
             self.in_use += 1
             self._at_work[tenant_id] = self._at_work.get(tenant_id, 0) + 1
             return
         if self._turns.count(tenant_id) >= self._tenant_waiting:
             raise _too_many()
+        since = monotonic()
         future = asyncio.get_running_loop().create_future()
         self._turns.append(tenant_id, (tenant_id, future))
         timer = asyncio.get_running_loop().call_later(self._acquire_timeout, _give_up, future)
@@ -337,6 +360,13 @@ class Database:
         finally:
             self.waiting -= 1
             timer.cancel()
+            self._report_wait(since)
+
+    def _report_wait(self, *since: float) -> None:
+        if self.observe_wait is not None:
+            now = monotonic()
+            for start in since:
+                self.observe_wait(now - start)
 
     def _end_turn(self, tenant_id: UUID | None) -> None:
         """Gives the place up, to the next in turn who may have it."""
@@ -344,17 +374,12 @@ class Database:
         self._at_work[tenant_id] -= 1
         if not self._at_work[tenant_id]:
             del self._at_work[tenant_id]
-        while self.in_use < self._maximum and (item := self._turns.take(self._at_work, self._tenant_connections)):
+        while self.in_use < self.maximum and (item := self._turns.take(self._at_work, self._tenant_connections)):
             next_tenant_id, future = item
             if not future.done():
                 self.in_use += 1
                 self._at_work[next_tenant_id] = self._at_work.get(next_tenant_id, 0) + 1
                 future.set_result(None)
-
-
-async def _run(connection: Any, sql: str, arguments: Sequence[Any], seconds: float) -> list[asyncpg.Record]:
-    rows: list[asyncpg.Record] = await connection.fetch(sql, *arguments, timeout=seconds)
-    return rows
 
 
 def _take_calls(turns: _Turns) -> list[tuple[UUID | None, _Call]]:

@@ -26,7 +26,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -100,7 +100,7 @@ def running(folder: Path, *, settings: Mapping[str, str] | None = None) -> Itera
         finally:
             with _held(folder / "start.lock"):
                 if _take(users):
-                    cluster.stop()
+                    cluster.stop(database.socket_folder)
 
 
 @contextmanager
@@ -285,6 +285,7 @@ class _Postmaster:
     """The process that leads a running server, and the folder of its socket."""
 
     pid: int
+    written_pid: int
     socket_folder: Path
 
 
@@ -372,9 +373,13 @@ class _Cluster:
 
     def _launch(self, server_lock: int, settings: Mapping[str, str]) -> int:
         """Starts the server with server.lock in its hands; answers where its part of the log begins."""
+        if (postmaster := self._postmaster()) and postmaster.pid == postmaster.written_pid:
+            raise EmbeddedError(
+                f"a PostgreSQL started by other means (process {postmaster.pid}) runs on {self.data}: stop it first"
+            )
         socket_folder = self._socket_folder()
-        # Nobody holds the lock, so these are leftovers. Their process id may be a stranger's by now, whom
-        # PostgreSQL would take for a server. One started by other means is safe: its shared memory bars us.
+        # These are leftovers, for nobody holds the lock. Their process id may be a stranger's by now, whom
+        # PostgreSQL would take for a server.
         (self.data / "postmaster.pid").unlink(missing_ok=True)
         (socket_folder / f"{SOCKET_NAME}.lock").unlink(missing_ok=True)
         if self.log.exists() and self.log.stat().st_size > LOG_BYTES:
@@ -391,13 +396,15 @@ class _Cluster:
             )
         return log_start
 
-    def stop(self) -> None:
+    def stop(self, socket_folder: Path) -> None:
         """Stops the server the fast way (open transactions are rolled back) and waits for its end."""
         deadline = time.monotonic() + STOP_SECONDS
         asked = False
         while time.monotonic() < deadline:
             with _open_lock(self.folder / "server.lock") as server_lock:
                 if _take(server_lock):
+                    with suppress(OSError):
+                        socket_folder.rmdir()  # it may be one in /tmp
                     return
             if not asked and (postmaster := self._postmaster()) and postmaster.pid > 0:
                 os.kill(postmaster.pid, signal.SIGINT)
@@ -409,18 +416,18 @@ class _Cluster:
         """The server's leading process, if it takes connections."""
         try:
             lines = (self.data / "postmaster.pid").read_text().splitlines()
-            socket_folder = Path(lines[4])
+            pid, port, socket_folder = int(lines[0]), int(lines[3]), Path(lines[4])
             ready = lines[7].strip() == "ready"
-        except (FileNotFoundError, IndexError):
+        except (FileNotFoundError, IndexError, ValueError):
             return None
         if not ready:
             return None
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             try:
-                connection.connect(str(socket_folder / SOCKET_NAME))
+                connection.connect(str(socket_folder / f".s.PGSQL.{port}"))
             except OSError:
                 return None
-            return _Postmaster(_peer(connection, int(lines[0])), socket_folder)
+            return _Postmaster(_peer(connection, pid), pid, socket_folder)
 
     def _socket_folder(self) -> Path:
         """A folder for the socket that only the server's user may enter."""

@@ -5,6 +5,7 @@ answer's body is sent as the bytes that the database gave.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import parse_qsl
 from uuid import UUID
@@ -92,10 +93,13 @@ class Call:
             self._check_media_type(exchange)
             body = await read_body(exchange, receive, self._maximum_bytes) or b"{}"
         arguments = self._arguments(exchange, identity, scope, body)
+        start = perf_counter()
         try:
             return await self._database.call(self._statement, arguments, identity.tenant_id)
         except Exception as error:
             raise _located(refusal_of(error), body) from error
+        finally:
+            exchange.called = (self.route.function, perf_counter() - start)
 
     def _arguments(self, exchange: Exchange, identity: Identity, scope: "Scope", body: bytes) -> Sequence[Any]:
         arguments: list[Any] = [identity.tenant_id]

@@ -1,9 +1,10 @@
 """One request and its answer: what every layer on the way needs to know of it."""
 
+import os
 import re
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final, cast
-from uuid import UUID, uuid4
+from uuid import UUID
 
 if TYPE_CHECKING:
     from litestar.types import Receive, Scope, Send
@@ -11,6 +12,10 @@ if TYPE_CHECKING:
 from gateway.errors import Refusal, envelope
 
 _PRINTABLE: Final = re.compile(rb"[\x21-\x7e]{1,128}")
+_TRACE_PARENT: Final = re.compile(
+    rb"(?:00(?=.{53}$)|(?!00|ff)[0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?"
+)
+"""W3C Trace Context: version, trace id, parent id, flags; only versions after 00 may have more behind them."""
 JSON: Final = (b"content-type", b"application/json")
 
 
@@ -19,23 +24,58 @@ def _taken_over(value: bytes | None) -> str | None:
     return value.decode("ascii") if value is not None and _PRINTABLE.fullmatch(value) else None
 
 
+def _trace_of(trace_parent: bytes | None) -> str | None:
+    """The trace id of a traceparent header, where it is valid."""
+    found = _TRACE_PARENT.fullmatch(trace_parent) if trace_parent is not None else None
+    return found[1].decode("ascii") if found else None
+
+
+def _new_id() -> str:
+    return os.urandom(16).hex()
+
+
+def _joined(raw_headers: Any) -> dict[bytes, bytes]:
+    values: dict[bytes, list[bytes]] = {}
+    for name, value in raw_headers:
+        values.setdefault(name, []).append(value)
+    return {name: b", ".join(several) for name, several in values.items()}
+
+
 class Exchange:
     """One request on its way. It travels in the ASGI scope."""
 
-    __slots__ = ("code", "error", "headers", "idempotency", "request_id", "started", "status", "tenant_id", "trace_id")
+    __slots__ = (
+        "called",
+        "code",
+        "error",
+        "headers",
+        "idempotency",
+        "request_id",
+        "started",
+        "status",
+        "tenant_id",
+        "trace_id",
+    )
 
     def __init__(self, raw_headers: Any) -> None:
         self.started = perf_counter()
         self.headers: dict[bytes, bytes] = dict(raw_headers)
-        """Request headers, names in lower case; of a repeated one the last."""
-        self.request_id = _taken_over(self.headers.get(b"x-request-id")) or uuid4().hex
-        self.trace_id = _taken_over(self.headers.get(b"x-trace-id")) or uuid4().hex
+        """Request headers, names in lower case; a repeated one's values are joined (RFC 9110, section 5.3)."""
+        if len(self.headers) != len(raw_headers):
+            # Never the last one alone: whoever stands in front of us may have judged by the first.
+            self.headers = _joined(raw_headers)
+        self.request_id = _taken_over(self.headers.get(b"x-request-id")) or _new_id()
+        self.trace_id = (
+            _taken_over(self.headers.get(b"x-trace-id")) or _trace_of(self.headers.get(b"traceparent")) or _new_id()
+        )
         self.tenant_id: UUID | None = None
         self.status = 500
         self.code: str | None = None
         """The error's code."""
         self.error: BaseException | None = None
         """What was behind a 5xx, for the log alone."""
+        self.called: tuple[str, float] | None = None
+        """The database function that was called, and the seconds it took, waiting for a connection included."""
         self.idempotency: str | None = None
         """What the idempotency key met: hit, miss, reused or in_progress."""
 

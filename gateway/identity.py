@@ -1,13 +1,43 @@
-"""Who calls: the tenant, and where there is one the user."""
+"""Who calls: the tenant, and where there is one the user, from a bearer token or from a trusted header.
 
+A token counts before the header: it is verified whenever it is sent, and a header beside it must name the same tenant.
+The algorithm is the configured one and never the token's choice; keys are read once, at the start.
+"""
+
+import ipaddress
+import logging
+import time
 from collections.abc import Mapping
 from functools import lru_cache
+from pathlib import Path
+from typing import Any, Final, Literal, NamedTuple
 from uuid import UUID
 
+import jwt
 import msgspec
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicKey
+from cryptography.hazmat.primitives.asymmetric.ed448 import Ed448PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from gateway.errors import Refusal, invalid
-from gateway.settings import Settings
+from gateway.settings import Settings, SettingsError
+
+CLOCK_SKEW_SECONDS: Final = 30
+"""How far the clocks of whoever issues tokens may be from ours."""
+MAXIMUM_TOKEN_BYTES: Final = 4096
+MAXIMUM_CACHED_TOKENS: Final = 4096
+"""Verified tokens kept at hand by each process: 16 MiB at the very most."""
+LEAST_SECRET_BYTES: Final = 32
+"""RFC 7518, section 3.2: a key for HS256 is at least as long as its hash."""
+LEAST_RSA_BITS: Final = 2048
+"""RFC 7518, section 3.3."""
+
+Reason = Literal["missing", "invalid", "expired", "claims", "no_key"]
+
+logger = logging.getLogger(__name__)
 
 
 class Identity(msgspec.Struct, frozen=True):
@@ -17,29 +47,273 @@ class Identity(msgspec.Struct, frozen=True):
     user_id: UUID | None = None
 
 
+class Unauthenticated(Refusal):
+    """A 401: the caller did not say who it is, or could not prove it.
+
+    reason: "missing" (no token), "invalid" (not a token, or not one of ours), "expired", "claims" (ours, but not for
+    now or not for us), "no_key" (a token was sent and there is no key to verify it with).
+    """
+
+    def __init__(self, reason: Reason, message: str) -> None:
+        challenge = "Bearer"
+        if reason != "missing":
+            challenge = f'Bearer error="invalid_token", error_description="{message.rstrip(".")}"'
+        super().__init__(401, message=message, headers={"WWW-Authenticate": challenge})
+        self.reason: Final = reason
+
+
+class _Verified(NamedTuple):
+    """What a token proved, and until when (seconds since 1970)."""
+
+    identity: Identity
+    tenant_header: bytes
+    expires: float
+
+
+class Identifier:
+    """Learns the caller's identity from a request's headers. A known token costs one look into a dictionary.
+
+    Raises SettingsError when the keys of the settings can't be used.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._trusts_header = settings.trusts_tenant_header
+        self._algorithm = settings.jwt_algorithm
+        self._audience = settings.jwt_audience
+        self._issuer = settings.jwt_issuer
+        self._keys = _verification_keys(settings)
+        self._verified: dict[bytes, _Verified] = {}
+
+    def identify(self, headers: Mapping[bytes, bytes]) -> Identity:
+        """The caller by its headers (names in lower case).
+
+        Raises Unauthenticated (401), Refusal 403 TENANT_MISMATCH, or Refusal 422 for a tenant header that is not valid.
+        """
+        authorization = headers.get(b"authorization")
+        if authorization is not None:
+            verified = self._verified.get(authorization)
+            if verified is None or verified.expires <= time.time():
+                verified = self._verify(authorization)
+            if verified is not None:
+                tenant_header = headers.get(b"x-tenant-id")
+                if tenant_header is not None and tenant_header.strip().lower() != verified.tenant_header:
+                    raise Refusal(403, "TENANT_MISMATCH", "X-Tenant-ID names another tenant than the token does.")
+                return verified.identity
+        if not self._trusts_header:
+            raise Unauthenticated("missing", "A bearer token is needed.")
+        tenant_header = headers.get(b"x-tenant-id")
+        if tenant_header is None:
+            raise invalid("X-Tenant-ID", "This header is required.")
+        return Identity(_tenant_of_header(tenant_header))
+
+    def _verify(self, authorization: bytes) -> _Verified | None:
+        """What the token proves; None for credentials of another scheme, which are not for us."""
+        scheme, _, token = authorization.partition(b" ")
+        if scheme.lower() != b"bearer":
+            return None
+        if not self._keys:
+            raise Unauthenticated("no_key", "No token can be verified here: send X-Tenant-ID without one.")
+        self._verified.pop(authorization, None)
+        claims = self._claims(token.strip())
+        tenant_id = _uuid_claim(claims, "tenant_id")
+        if tenant_id is None:
+            raise Unauthenticated("claims", "The token names no tenant_id.")
+        identity = Identity(tenant_id, _uuid_claim(claims, "sub"))
+        verified = _Verified(identity, str(tenant_id).encode(), int(claims["exp"]) + CLOCK_SKEW_SECONDS)
+        while len(self._verified) >= MAXIMUM_CACHED_TOKENS:
+            del self._verified[next(iter(self._verified))]
+        self._verified[authorization] = verified
+        return verified
+
+    def _claims(self, token: bytes) -> Mapping[str, Any]:
+        """A token's claims, once it is proved to be ours, for us and for now. Raises Unauthenticated."""
+        if len(token) > MAXIMUM_TOKEN_BYTES:
+            raise Unauthenticated("invalid", f"The token has more than {MAXIMUM_TOKEN_BYTES} bytes.")
+        try:
+            claims: Mapping[str, Any] = jwt.decode(
+                token,
+                self._key_for(token),
+                algorithms=[self._algorithm],
+                audience=self._audience,
+                issuer=self._issuer,
+                leeway=CLOCK_SKEW_SECONDS,
+                options={
+                    "require": ["exp"],
+                    "verify_aud": self._audience is not None,
+                    "verify_iss": self._issuer is not None,
+                    "verify_sub": False,
+                    "verify_jti": False,
+                },
+            )
+        except jwt.ExpiredSignatureError:
+            raise Unauthenticated("expired", "The token has expired.") from None
+        except (
+            jwt.ImmatureSignatureError,
+            jwt.InvalidAudienceError,
+            jwt.InvalidIssuerError,
+            jwt.InvalidIssuedAtError,
+            jwt.MissingRequiredClaimError,
+        ) as error:
+            raise Unauthenticated("claims", _CLAIM_MESSAGE.get(type(error), "The token lacks a claim.")) from None
+        except (jwt.PyJWTError, ValueError, TypeError, RecursionError):
+            raise Unauthenticated("invalid", "The token is not valid.") from None
+        return claims
+
+    def _key_for(self, token: bytes) -> Any:
+        """The key that a token asks for by its kid, among ours; a single key needs no kid."""
+        if len(self._keys) == 1:
+            return next(iter(self._keys.values()))
+        key_id = jwt.get_unverified_header(token).get("kid")
+        if key_id not in self._keys:
+            raise jwt.InvalidKeyError
+        return self._keys[key_id]
+
+
+_CLAIM_MESSAGE: Final[Mapping[type[Exception], str]] = {
+    jwt.ImmatureSignatureError: "The token is not valid yet.",
+    jwt.InvalidAudienceError: "The token is for another audience.",
+    jwt.InvalidIssuerError: "The token is from another issuer.",
+    jwt.InvalidIssuedAtError: "The token's iat is not a time.",
+}
+
+
+def check_identity(settings: Settings) -> None:
+    """Refuses a start that would let in callers who prove nothing, or whose keys can't be used. Raises SettingsError.
+
+    Outside of production it warns instead.
+    """
+    Identifier(settings)
+    if settings.trusts_tenant_header and not _is_loopback(settings.host):
+        _refuse_in_production(
+            settings,
+            f"TRUST_TENANT_HEADER: on {settings.host} anybody who reaches the gateway could name any tenant: "
+            "set JWT_SECRET_KEY or JWT_PUBLIC_KEY, or let HOST be 127.0.0.1",
+        )
+    secret = settings.jwt_secret_key
+    if settings.jwt_algorithm == "HS256" and secret is not None and len(secret.encode()) < LEAST_SECRET_BYTES:
+        _refuse_in_production(
+            settings, f"JWT_SECRET_KEY: shorter than {LEAST_SECRET_BYTES} bytes, so it could be guessed from one token"
+        )
+
+
+def _refuse_in_production(settings: Settings, line: str) -> None:
+    if settings.environment.lower() == "production":
+        raise SettingsError(line)
+    logger.warning(line)
+
+
+def _is_loopback(host: str) -> bool:
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
 @lru_cache(maxsize=4096)
 def _tenant_of_header(value: bytes) -> UUID:
-    text = value.decode("latin-1").strip()
-    try:
-        tenant_id = UUID(text)
-    except ValueError:
-        tenant_id = None
-    if tenant_id is None or text.lower() != str(tenant_id):
+    tenant_id = _uuid(value.decode("latin-1").strip())
+    if tenant_id is None:
         raise invalid("X-Tenant-ID", "Expected a UUID such as 018f2f6e-7c1a-7000-8000-000000000001.")
     return tenant_id
 
 
-class Identifier:
-    """Learns the caller's identity from a request's headers."""
+def _uuid_claim(claims: Mapping[str, Any], name: str) -> UUID | None:
+    """A claim that has to be a UUID where it is there. Raises Unauthenticated."""
+    value = claims.get(name)
+    if value is None:
+        return None
+    found = _uuid(value) if isinstance(value, str) else None
+    if found is None:
+        raise Unauthenticated("claims", f"The token's {name} is not a UUID.")
+    return found
 
-    def __init__(self, settings: Settings) -> None:
-        self._trusts_header = settings.trusts_tenant_header
 
-    def identify(self, headers: Mapping[bytes, bytes]) -> Identity:
-        """The caller by its headers (names in lower case). Raises Refusal: 401, 403 or 422."""
-        tenant_header = headers.get(b"x-tenant-id")
-        if not self._trusts_header:
-            raise Refusal(401, message="A bearer token is needed.", headers={"WWW-Authenticate": "Bearer"})
-        if tenant_header is None:
-            raise invalid("X-Tenant-ID", "This header is required.")
-        return Identity(_tenant_of_header(tenant_header))
+def _uuid(text: str) -> UUID | None:
+    """A UUID in its usual form, with hyphens; uuid.UUID itself would take braces and lone digits, too."""
+    try:
+        found = UUID(text)
+    except ValueError:
+        return None
+    return found if str(found) == text.lower() else None
+
+
+def _verification_keys(settings: Settings) -> Mapping[str | None, Any]:
+    """The keys that verify tokens, by their kid; none: tokens can't be verified. Raises SettingsError."""
+    if settings.jwt_algorithm == "HS256":
+        if settings.jwt_secret_key is None:
+            return {}
+        try:
+            key = jwt.get_algorithm_by_name("HS256").prepare_key(settings.jwt_secret_key)
+        except jwt.InvalidKeyError:
+            raise SettingsError("JWT_SECRET_KEY: this is a public key, which everybody may know") from None
+        return {None: key}
+    if settings.jwt_public_key is None:
+        return {}
+    text = _key_text(settings.jwt_public_key)
+    if "PRIVATE KEY" in text:
+        raise SettingsError("JWT_PUBLIC_KEY: this is a private key; the gateway needs the public one only")
+    keys = _keys_of_set(text, settings.jwt_algorithm) if text.startswith("{") else {None: _key_of_pem(text)}
+    usable = {key_id: key for key_id, key in keys.items() if _is_for(settings.jwt_algorithm, key)}
+    if not usable:
+        raise SettingsError(f"JWT_PUBLIC_KEY: no key for {settings.jwt_algorithm} in it")
+    for key in usable.values():
+        if isinstance(key, RSAPublicKey) and key.key_size < LEAST_RSA_BITS:
+            raise SettingsError(f"JWT_PUBLIC_KEY: {key.key_size} bits are too few, {LEAST_RSA_BITS} are needed")
+    return usable
+
+
+def _key_text(value: str) -> str:
+    """PEM or JSON as it was given, or read from the file that was named."""
+    # In many an environment file a line end is written as two characters.
+    text = value.strip().replace("\\n", "\n")
+    if text.startswith(("-----BEGIN", "{")):
+        return text
+    try:
+        return Path(value).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not a text file"
+        raise SettingsError(
+            f"JWT_PUBLIC_KEY: expected a public key in PEM, a JSON Web Key Set, or a file with either: {reason}"
+        ) from None
+
+
+def _key_of_pem(text: str) -> Any:
+    try:
+        return load_pem_public_key(text.encode())
+    except (ValueError, UnsupportedAlgorithm):
+        raise SettingsError("JWT_PUBLIC_KEY: this is not a public key in PEM") from None
+
+
+def _keys_of_set(text: str, algorithm: str) -> Mapping[str | None, Any]:
+    """The keys of a JSON Web Key Set (RFC 7517) that are for signatures by the algorithm."""
+    try:
+        entries = msgspec.convert(msgspec.json.decode(text)["keys"], list[dict[str, Any]])
+    except (msgspec.MsgspecError, KeyError, TypeError):
+        raise SettingsError('JWT_PUBLIC_KEY: this is not a JSON Web Key Set, {"keys": [{…}]}') from None
+    if any("d" in entry or entry.get("kty") == "oct" for entry in entries):
+        raise SettingsError("JWT_PUBLIC_KEY: the set holds a private key; the gateway needs the public ones only")
+    keys: dict[str | None, Any] = {}
+    for entry in entries:
+        if entry.get("use", "sig") != "sig" or entry.get("alg", algorithm) != algorithm:
+            continue
+        try:
+            key = jwt.PyJWK(entry, algorithm).key
+        except (jwt.PyJWTError, ValueError, TypeError):
+            continue  # of another kind than the algorithm's
+        if not _is_for(algorithm, key):
+            continue
+        key_id = entry.get("kid")
+        if key_id in keys:
+            raise SettingsError(f"JWT_PUBLIC_KEY: two keys of the set have the kid {key_id!r}")
+        keys[key_id] = key
+    return keys
+
+
+def _is_for(algorithm: str, key: Any) -> bool:
+    if algorithm == "RS256":
+        return isinstance(key, RSAPublicKey)
+    if algorithm == "ES256":
+        return isinstance(key, EllipticCurvePublicKey) and isinstance(key.curve, SECP256R1)
+    return isinstance(key, (Ed25519PublicKey, Ed448PublicKey))

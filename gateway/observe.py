@@ -1,16 +1,34 @@
 """What operators see: metrics, request and trace ids, one log line per request."""
 
-from collections.abc import Mapping
-from time import perf_counter
-from typing import TYPE_CHECKING, Any, Final
+import asyncio
+import fcntl
+import os
+import platform
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from time import perf_counter, process_time
+from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
-import structlog
 from litestar.enums import ScopeType
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+    values,
+)
+from prometheus_client.multiprocess import MultiProcessCollector
 
-from gateway.errors import refusal_of
+from gateway import __version__
+from gateway.errors import CODE_OF, refusal_of
 from gateway.exchange import Exchange, note, send_refusal
+from gateway.logs import log_request
 
 if TYPE_CHECKING:
     from litestar.types import ASGIApp, Message, Receive, Scope, Send
@@ -18,22 +36,43 @@ if TYPE_CHECKING:
     from gateway.database import Database
 
 CARD_TYPES: Final = ("company", "audience", "voice", "insight")
+METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+ERROR_CODES: Final = (*CODE_OF.values(), "DATABASE_BUSY", "TENANT_MISMATCH", "MALFORMED_JSON")
 LATENCY_SECONDS: Final = (0.001, 0.002, 0.004, 0.008, 0.015, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 LATENCY_MILLISECONDS: Final = tuple(seconds * 1000 for seconds in LATENCY_SECONDS)
 MAXIMUM_WORKFLOW_TYPES: Final = 100
 """Workflow types with a label of their own; what comes later is counted as "other"."""
+MAXIMUM_ERROR_CODES: Final = 100
+"""Likewise of error codes: functions name them, and anybody may add functions."""
+REFRESH_SECONDS: Final = 1.0
 
-request_log = structlog.get_logger("gateway.request")
+FOLDER_VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"
+"""Where several processes keep their metrics together. prometheus_client reads it when it is imported."""
+
+
+@contextmanager
+def shared_folder() -> Iterator[Path]:
+    """A new folder for FOLDER_VARIABLE, within the one it names already if it does; removed at the end."""
+    folder = Path(tempfile.mkdtemp(prefix="cardbase-metrics-", dir=os.environ.get(FOLDER_VARIABLE)))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 class Metrics:
-    """The gateway's metrics, in a registry of their own.
+    """The gateway's metrics: in a registry of their own, or, of several processes, in a folder that all share.
 
     Known label values are touched at the start, so that a rate is zero rather than absent.
     """
 
     def __init__(self, registry: CollectorRegistry) -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = registry
+        self._folder = _folder_in_use()
+        self._database: Database | None = None
+        self._counted_cpu_seconds = 0.0
+        self._counted_retries = 0
         self._requests = Counter(
             "cards_api_requests", "Requests answered.", ["method", "route", "status"], registry=registry
         )
@@ -44,7 +83,8 @@ class Metrics:
             buckets=LATENCY_SECONDS,
             registry=registry,
         )
-        self.usage_write_duration = Histogram(
+        self._errors = Counter("cards_api_errors", "Requests refused, by error code.", ["code"], registry=registry)
+        self._usage_write_duration = Histogram(
             "cards_usage_write_duration_ms",
             "Time that the database took to track a usage, waiting for a connection included.",
             buckets=LATENCY_MILLISECONDS,
@@ -61,37 +101,123 @@ class Metrics:
                 "card_usage_events", "Usage events recorded.", ["card_type", "workflow_type"], registry=registry
             ),
         }
-        self._workflow_types: set[str] = {"none", "other"}
-        self._request_children: dict[tuple[str, str, int], Any] = {}
-        self._duration_children: dict[tuple[str, str], Any] = {}
-        for result in ("hit", "miss", "reused", "in_progress"):
-            self._idempotency.labels(result)
+        self._call_durations = Histogram(
+            "cards_database_call_duration_seconds",
+            "Time that the database took for a call of a function, waiting for a connection included.",
+            ["function"],
+            buckets=LATENCY_SECONDS,
+            registry=registry,
+        )
+        self.database_wait = Histogram(
+            "cards_database_wait_seconds",
+            "Time that calls waited for a connection; those that had one at once are not among them.",
+            buckets=LATENCY_SECONDS,
+            registry=registry,
+        )
+        self._database_retries = Counter(
+            "cards_database_retries",
+            "Statements run again after a serialization failure or a deadlock.",
+            registry=registry,
+        )
+        self._cpu_seconds = Counter("cards_process_cpu_seconds", "Processor time used.", registry=registry)
+        self._gauges: Mapping[str, Gauge] = {
+            name: self._gauge(name, text, "livesum")
+            for name, text in (
+                ("cards_database_pool_size", "Connections open."),
+                ("cards_database_pool_in_use", "Connections at work."),
+                ("cards_database_pool_waiting", "Calls waiting for a connection."),
+                ("cards_database_pool_max", "Connections that may be open."),
+                ("cards_process_resident_bytes", "Memory resident, of all processes."),
+                ("cards_processes", "Gateway processes alive."),
+            )
+        }
+        self._lag = self._gauge("cards_event_loop_lag_seconds", "How late the slowest event loop was.", "livemax")
+        self._build = self._gauge("cards_build_info", "What is running; always 1.", "livemax", "version", "python")
+        self._build.labels(__version__, platform.python_version()).set(1)
+        self._gauges["cards_processes"].set(1)
+
+        self._workflow_types = _Bounded(MAXIMUM_WORKFLOW_TYPES, self._folder)
+        self._error_codes = _Bounded(MAXIMUM_ERROR_CODES, None)
+        self._request_children: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
+        self._call_children: dict[str, Histogram] = {}
+        self._idempotency_children = {
+            result: self._idempotency.labels(result) for result in ("hit", "miss", "reused", "in_progress")
+        }
+        for code in ERROR_CODES:
+            self._errors.labels(self._error_codes.name(code))
         for card_type in CARD_TYPES:
             self._measured["card_usage_events_total"].labels(card_type, "none")
             for result in ("created", "existing"):
                 self._measured["cards_created_total"].labels(card_type, result)
 
+    def _gauge(self, name: str, text: str, mode: Literal["livesum", "livemax"], *labels: str) -> Gauge:
+        return Gauge(name, text, labels, multiprocess_mode=mode, registry=self.registry)
+
     def watch(self, database: "Database") -> None:
         """Exports the state of a database pool."""
-        for name, text, read in (
-            ("cards_database_pool_size", "Connections open.", lambda: database.size),
-            ("cards_database_pool_in_use", "Connections at work.", lambda: database.in_use),
-            ("cards_database_pool_waiting", "Calls waiting for a connection.", lambda: database.waiting),
-        ):
-            Gauge(name, text, registry=self.registry).set_function(read)
+        self._database = database
+        database.observe_wait = self.database_wait.observe
+        self.refresh()
+
+    def expect(self, method: str, route: str, statuses: Iterable[int], function: str) -> None:
+        """Has the metrics of a route start at zero, for the statuses that it usually answers with."""
+        for status in statuses:
+            self._children_of(method, route, status)
+        self._call_children[function] = self._call_durations.labels(function)
+
+    def refresh(self) -> None:
+        """Brings up to date what is looked at rather than counted."""
+        self._gauges["cards_process_resident_bytes"].set(_resident_bytes())
+        cpu_seconds = process_time()
+        self._cpu_seconds.inc(cpu_seconds - self._counted_cpu_seconds)
+        self._counted_cpu_seconds = cpu_seconds
+        if (database := self._database) is not None:
+            self._gauges["cards_database_pool_size"].set(database.size)
+            self._gauges["cards_database_pool_in_use"].set(database.in_use)
+            self._gauges["cards_database_pool_waiting"].set(database.waiting)
+            self._gauges["cards_database_pool_max"].set(database.maximum)
+            retries = database.retries
+            self._database_retries.inc(retries - self._counted_retries)
+            self._counted_retries = retries
+
+    async def keep_fresh(self) -> None:
+        """Refreshes once a second, so that any process of several can answer for all; ends when cancelled."""
+        clock = asyncio.get_running_loop().time
+        while True:
+            due = clock() + REFRESH_SECONDS
+            await asyncio.sleep(REFRESH_SECONDS)
+            self._lag.set(max(0.0, clock() - due))
+            self.refresh()
+
+    def _children_of(self, method: str, route: str, status: int) -> tuple[Counter, Histogram]:
+        """The metrics of one kind of request, kept at hand: to look them up by labels takes a lock."""
+        key = (method, route, status)
+        if (children := self._request_children.get(key)) is None:
+            children = (self._requests.labels(method, route, str(status)), self._durations.labels(method, route))
+            self._request_children[key] = children
+        return children
 
     def count_request(self, method: str, route: str, exchange: Exchange, seconds: float) -> None:
-        """Counts one answered request. The children are kept at hand: looking them up by labels takes a lock."""
-        key = (method, route, exchange.status)
-        requests = self._request_children.get(key)
-        if requests is None:
-            requests = self._requests.labels(method, route, str(exchange.status))
-            self._request_children[key] = requests
-            self._duration_children[key[:2]] = self._durations.labels(method, route)
+        """Counts one answered request."""
+        # The method is what the client wrote: a label must not hold anything without a bound.
+        requests, durations = self._children_of(method if method in METHODS else "OTHER", route, exchange.status)
         requests.inc()
-        self._duration_children[key[:2]].observe(seconds)
+        durations.observe(seconds)
         if exchange.idempotency is not None:
-            self._idempotency.labels(exchange.idempotency).inc()
+            self._idempotency_children[exchange.idempotency].inc()
+        if exchange.called is not None:
+            self._count_call(*exchange.called)
+        if exchange.code is not None:
+            self._errors.labels(self._error_codes.name(exchange.code)).inc()
+
+    def _count_call(self, function: str, seconds: float) -> None:
+        """Counts one call of a database function, however it ended."""
+        durations = self._call_children.get(function)
+        if durations is None:
+            durations = self._call_children[function] = self._call_durations.labels(function)
+        durations.observe(seconds)
+        if function == "track_usage":
+            self._usage_write_duration.observe(seconds * 1000)
 
     def count(self, measures: bytes | None) -> None:
         """Counts what a function says it did: JSON, [[metric, {label: value}, count], …]."""
@@ -99,21 +225,73 @@ class Metrics:
             return
         for name, labels, count in msgspec.json.decode(measures):
             if "workflow_type" in labels:
-                labels["workflow_type"] = self._bounded_workflow_type(labels["workflow_type"])
+                workflow_type = labels["workflow_type"]
+                labels["workflow_type"] = "none" if workflow_type is None else self._workflow_types.name(workflow_type)
             self._measured[name].labels(**labels).inc(count)
 
-    def _bounded_workflow_type(self, workflow_type: str | None) -> str:
-        if workflow_type is None:
-            return "none"
-        if workflow_type not in self._workflow_types:
-            if len(self._workflow_types) >= MAXIMUM_WORKFLOW_TYPES + 2:
-                return "other"
-            self._workflow_types.add(workflow_type)
-        return workflow_type
-
     def exposition(self) -> bytes:
-        """The metrics in Prometheus' text format."""
-        return generate_latest(self.registry)
+        """The metrics of all processes in Prometheus' text format."""
+        self.refresh()
+        if self._folder is None:
+            return generate_latest(self.registry)
+        _forget_the_dead(self._folder)
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry, str(self._folder))  # type: ignore[no-untyped-call]
+        return generate_latest(registry)
+
+
+def _folder_in_use() -> Path | None:
+    """Where prometheus_client keeps the metrics of several processes; None: there is one process."""
+    return Path(os.environ[FOLDER_VARIABLE]) if getattr(values.ValueClass, "_multiprocess", False) else None
+
+
+def _forget_the_dead(folder: Path) -> None:
+    """Takes away the gauges of processes that have ended; what they counted goes on counting."""
+    for file in folder.glob("gauge_live*_*.db"):
+        try:
+            os.kill(int(file.stem.rpartition("_")[2]), 0)
+        except ProcessLookupError:
+            file.unlink(missing_ok=True)
+
+
+def _resident_bytes() -> int:
+    """Memory of this process that is in RAM; 0 where the system does not tell."""
+    with suppress(OSError):
+        return int(Path("/proc/self/statm").read_bytes().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    return 0
+
+
+class _Bounded:
+    """Keeps a label within a bound: the first names have values of their own, all later ones are "other".
+
+    Several processes agree on the names by way of a file in their folder, to which each new name is added once.
+    """
+
+    def __init__(self, maximum: int, folder: Path | None) -> None:
+        self._maximum = maximum
+        self._file = folder / "names" if folder else None
+        self._names: set[str] = set()
+
+    def name(self, wanted: str) -> str:
+        """The label's value for a name: itself or "other"."""
+        if wanted in self._names:
+            return wanted
+        if len(self._names) >= self._maximum:
+            return "other"
+        if self._file is None:
+            self._names.add(wanted)
+        else:
+            self._agree(self._file, wanted)
+        return wanted if wanted in self._names else "other"
+
+    def _agree(self, file: Path, wanted: str) -> None:
+        with file.open("a+b") as names:
+            fcntl.flock(names, fcntl.LOCK_EX)
+            names.seek(0)
+            self._names = {msgspec.json.decode(line) for line in names}
+            if wanted not in self._names and len(self._names) < self._maximum:
+                names.write(msgspec.json.encode(wanted) + b"\n")
+                self._names.add(wanted)
 
 
 class Observer:
@@ -142,7 +320,7 @@ class Observer:
                     *message.get("headers", ()),
                     (b"x-request-id", exchange.request_id.encode()),
                     (b"x-trace-id", exchange.trace_id.encode()),
-                    (b"x-process-time", f"{seconds:.6f}".encode()),
+                    (b"x-process-time", b"%.6f" % seconds),
                 ]
             await send(message)
 
@@ -158,16 +336,4 @@ class Observer:
             # The template, never the path: a label must not hold an id.
             route = scope.get("path_template", "none")
             self._metrics.count_request(scope["method"], route, exchange, seconds)
-            log = request_log.info if exchange.error is None else request_log.error
-            log(
-                "request",
-                method=scope["method"],
-                route=route,
-                status=exchange.status,
-                duration_ms=round(seconds * 1000, 3),
-                tenant_id=exchange.tenant_id,
-                request_id=exchange.request_id,
-                trace_id=exchange.trace_id,
-                code=exchange.code,
-                exc_info=exchange.error,
-            )
+            log_request(scope["method"], route, exchange, seconds)

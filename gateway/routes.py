@@ -44,6 +44,8 @@ class Route(NamedTuple):
     """Error codes beyond those that every route has."""
     is_shared: bool = False
     """Whether short calls that wait may share a statement."""
+    per_minute: int = 0
+    """Requests of a tenant per minute, where RATE_LIMIT_PER_MINUTE is too many; 0: no limit of its own."""
 
 
 IDEMPOTENT: Final = ("idempotency_key", "idempotency_ttl_hours")

@@ -14,6 +14,7 @@ from uvicorn.supervisors import Multiprocess
 
 from gateway.app import create_app
 from gateway.logs import configure_logging
+from gateway.observe import FOLDER_VARIABLE, shared_folder
 from gateway.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -62,7 +63,8 @@ def serve(settings: Settings, database_url: str, banner: str) -> None:
     with _environment({"DATABASE_URL": database_url}):
         if several:
             print(banner.format(address=address), flush=True)
-            Multiprocess(config, sockets=[bound]).run()
+            with shared_folder() as folder, _environment({FOLDER_VARIABLE: str(folder)}):
+                Multiprocess(config, sockets=[bound]).run()
         else:
             _Announced(config, banner.format(address=address)).run(sockets=[bound])
 

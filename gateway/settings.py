@@ -61,6 +61,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """No connection in this time: 503 DATABASE_BUSY."""
     database_statement_timeout_ms: Milliseconds = 5000
     """A statement that runs longer: 504 TIMEOUT."""
+    database_prepared_statements: bool = True
+    """False behind a pooler that can't keep them, such as PgBouncer before 1.21 in transaction mode."""
     tenant_connections: Count = 15
     """Connections of each process that one tenant has at most, so that some are left for the others."""
     tenant_waiting: Count = 200
@@ -68,7 +70,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     jwt_secret_key: str | None = None
     jwt_algorithm: Algorithm = "HS256"
     jwt_public_key: str | None = None
+    """PEM or a JSON Web Key Set, as text or as the path of a file."""
+    jwt_audience: str | None = None
+    """What a token's aud has to name. None: not checked."""
+    jwt_issuer: str | None = None
+    """What a token's iss has to be. None: not checked."""
     access_token_expire_minutes: Annotated[int, Meta(ge=1, le=525_600)] = 60
+    """For how long a token that we issue is good."""
     trust_tenant_header: bool | None = None
     """Whether X-Tenant-ID without a token is believed. None: only while no JWT key is set."""
     redis_url: str | None = None

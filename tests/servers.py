@@ -16,7 +16,6 @@ from urllib.parse import quote, urlsplit, urlunsplit
 from gateway import embedded
 
 LOGIN_ROLES: Final = ("cardbase_gateway", "cardbase_service", "cardbase_worker")
-FUNCTION_ROLES: Final = ("cardbase_owner", "cardbase_api", "cardbase_maintenance", "cardbase_finder")
 PASSWORD: Final = "cardbase-tests"
 """Of the login roles, where the server asks for one."""
 
@@ -182,7 +181,7 @@ def container_server() -> Iterator[Server]:
 
 @contextmanager
 def running_server(url: str) -> Iterator[Server]:
-    """A server that runs already; the URL is a deploying role's, which may create databases."""
+    """A server that runs already; the URL is a superuser's."""
     parts = urlsplit(url)
     deployer, maintenance = parts.username or "postgres", parts.path.lstrip("/") or "postgres"
     where = parts.netloc.rpartition("@")[2]
@@ -197,8 +196,6 @@ def running_server(url: str) -> Iterator[Server]:
     yield Server(address, deployer, maintenance)
 
 
-def open_roles(database: Database) -> None:
-    """Lets the tests log in as each login role, and the deployer act as every role."""
+def set_passwords(database: Database) -> None:
+    """Lets the tests log in as each login role, also where the server asks for a password."""
     database.execute(*(f"alter role {role} password '{PASSWORD}'" for role in LOGIN_ROLES))
-    if database.execute("select rolsuper from pg_roles where rolname = current_user") == "f":
-        database.execute(*(f"grant {role} to current_user" for role in (*FUNCTION_ROLES, *LOGIN_ROLES)))

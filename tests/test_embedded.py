@@ -28,8 +28,8 @@ from pathlib import Path
 from gateway.embedded import running
 
 with running(Path(sys.argv[1])) as database:
-    print(json.dumps(database.url()), flush=True)
     try:
+        print(json.dumps(database.url()), flush=True)
         sys.stdin.read()
     except KeyboardInterrupt:
         print("interrupted", flush=True)
@@ -173,7 +173,6 @@ def test_folder_may_have_any_name(folder: Path, name: str) -> None:
 def test_a_socket_folder_of_somebody_else_is_refused(folder: Path, tmp_path: Path) -> None:
     with running(folder / ("x" * 95)) as database:
         pass
-    database.socket_folder.rmdir()
     database.socket_folder.symlink_to(tmp_path)
     try:
         with pytest.raises(EmbeddedError, match="belongs to somebody else"), running(folder / ("x" * 95)):
@@ -253,6 +252,7 @@ def test_leftover_process_id_of_a_stranger_is_no_server(folder: Path) -> None:
     as_owner = (owner.st_uid, owner.st_gid) if os.geteuid() == 0 else (None, None)
     with subprocess.Popen(["sleep", "60"], user=as_owner[0], group=as_owner[1]) as stranger:
         try:
+            database.socket_folder.mkdir(mode=0o700)
             for path, text in zip(leftovers, texts, strict=True):
                 path.write_text(text.replace(text.split()[0], str(stranger.pid), 1))
             with running(folder) as database:
@@ -260,6 +260,31 @@ def test_leftover_process_id_of_a_stranger_is_no_server(folder: Path) -> None:
             assert stranger.poll() is None
         finally:
             stranger.kill()
+
+
+def test_server_started_by_hand_is_left_alone(folder: Path) -> None:
+    data = folder / "postgres"
+    with running(folder):
+        pass
+
+    def pg_ctl(*action: str) -> None:
+        subprocess.run(
+            [embedded.binaries() / "pg_ctl", "-w", "-D", str(data), "-l", str(data / "log"), *action],
+            check=True,
+            stdout=subprocess.DEVNULL,
+            cwd="/",
+            user=data.stat().st_uid if os.geteuid() == 0 else None,
+        )
+
+    pg_ctl("start", "-o", f"-c listen_addresses= -c unix_socket_directories={data}")
+    try:
+        with pytest.raises(EmbeddedError, match="started by other means"), running(folder):
+            pass
+        assert (data / "postmaster.pid").exists()
+    finally:
+        pg_ctl("stop")
+    with running(folder) as database:
+        assert answers(database)
 
 
 def test_interrupt_of_the_terminal_does_not_reach_the_server(

@@ -38,7 +38,9 @@ begin
                 values
                 ('api', array['cardbase_gateway', 'cardbase_service', 'cardbase_worker']),
                 ('api', array['cardbase_api', 'cardbase_maintenance', 'cardbase_finder']),
-                ('app', array['cardbase_api', 'cardbase_maintenance', 'cardbase_finder'])
+                ('app', array['cardbase_api', 'cardbase_maintenance', 'cardbase_finder']),
+                -- for the maintenance functions that a worker runs
+                ('app', array['cardbase_worker'])
             ) as line (schema_name, role_names)
             cross join unnest(line.role_names) as role_name
         ),

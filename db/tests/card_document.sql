@@ -40,7 +40,7 @@ select
     app.card_document(card, total) as document
 from app.cards as card
 left join app.card_usage_totals as total
-    on total.tenant_id = card.tenant_id and total.card_id = card.card_id
+    on card.tenant_id = total.tenant_id and card.card_id = total.card_id
 where card.tenant_id = 'aaaaaaaa-0000-0000-0000-000000000000';
 
 select is(

@@ -6,7 +6,7 @@ select is(
     array['company', 'audience', 'voice', 'insight'],
     'the card types are company, audience, voice and insight'
 );
-select volatility_is('app', 'card_types', '{}'::name [], 'immutable', 'the list is fit for a check constraint');
+select volatility_is('app', 'card_types', '{}'::name[], 'immutable', 'the list is fit for a check constraint');
 
 select lives_ok(
     $$

@@ -67,11 +67,12 @@ set local role cardbase_api;
 select throws_ok(format('select app.check_cards(%L)', batch.cards), 'PT422', 'the cards are not valid', batch.rule)
 from batch
 order by batch.field, batch.rule;
-select is(
-    tests.refusal(format('select app.check_cards(%L)', batch.cards)) ->> 'column',
-    batch.field,
-    'the refusal names the place: ' || batch.rule
-)
+select
+    is(
+        tests.refusal(format('select app.check_cards(%L)', batch.cards)) ->> 'column',
+        batch.field,
+        'the refusal names the place: ' || batch.rule
+    )
 from batch
 order by batch.field, batch.rule;
 
@@ -94,14 +95,14 @@ select lives_ok(
             select
                 jsonb_agg(
                     jsonb_build_object(
-                        'card_type', (app.card_types()) [1 + position % 4],
+                        'card_type', (app.card_types())[1 + position % 4],
                         'content', '{}'::jsonb,
                         'created_by', case when position % 3 > 0 then repeat('é', 255) end,
                         'source_session_id', (
                             array[
                                 'AAAAAAAA-0000-0000-0000-000000000009', 'aaaaaaaa000000000000000000000009'
                             ]
-                        ) [position % 3],
+                        )[position % 3],
                         'anything else', position
                     )
                 )

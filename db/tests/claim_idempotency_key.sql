@@ -131,7 +131,11 @@ select lives_ok(
     'a key of 255 characters is taken'
 );
 select lives_ok(
-    $$ select app.claim_idempotency_key('aaaaaaaa-0000-0000-0000-000000000000', '"' || repeat('é', 255) || '"', '\x01') $$,
+    $$
+    select app.claim_idempotency_key(
+        'aaaaaaaa-0000-0000-0000-000000000000', '"' || repeat('é', 255) || '"', '\x01'
+    )
+    $$,
     'the double quotes do not count against the 255'
 );
 select throws_ok(

@@ -12,7 +12,11 @@ select is(
     'backslashes, quotes and characters beyond ASCII are hashed as their UTF-8 bytes'
 );
 select is(length(app.content_hash('{}')), 32, 'the hash has 32 bytes');
-select is(app.content_hash('{"b": 2, "a": 1}'), app.content_hash('{"a": 1, "b": 2}'), 'the order of keys does not matter');
+select is(
+    app.content_hash('{"b": 2, "a": 1}'),
+    app.content_hash('{"a": 1, "b": 2}'),
+    'the order of keys does not matter'
+);
 select is(
     app.content_hash(e'\n{"a":1,\t"b" : 2 }'),
     app.content_hash('{"a": 1, "b": 2}'),

@@ -68,12 +68,21 @@ select
 from api.create_card(tests.tenant('globex'), 'voice', '{"n": "other"}', idempotency_key => 'key-1') as answer;
 reset role;
 
-select is((select status from reply where call = 'new'), 201::smallint, 'a new card is answered with 201');
+select is((
+    select status from reply
+    where call = 'new'
+), 201::smallint, 'a new card is answered with 201');
 select is(
-    (select headers from reply where call = 'new'), '{"ETag": "\"1-0\""}'::jsonb, 'a new card''s ETag is its first'
+    (
+        select headers from reply
+        where call = 'new'
+    ), '{"ETag": "\"1-0\""}'::jsonb, 'a new card''s ETag is its first'
 );
 select is(
-    (select body - array['card_id', 'created_at', 'updated_at'] from reply where call = 'new'),
+    (
+        select body - array['card_id', 'created_at', 'updated_at'] from reply
+        where call = 'new'
+    ),
     '{
         "card_type": "voice",
         "content": {"n": "new"},
@@ -88,7 +97,10 @@ select is(
     'a new card is answered with all of its fields, and created'
 );
 select is(
-    (select measures from reply where call = 'new'),
+    (
+        select measures from reply
+        where call = 'new'
+    ),
     '[["cards_created_total", {"card_type": "voice", "result": "created"}, 1]]'::jsonb,
     'a new card is measured as created'
 );
@@ -102,69 +114,129 @@ select results_eq(
     'the card is stored as it was answered'
 );
 
-select is((select status from reply where call = 'again'), 200::smallint, 'a card that was there is answered with 200');
+select is((
+    select status from reply
+    where call = 'again'
+), 200::smallint, 'a card that was there is answered with 200');
 select is(
-    (select body from reply where call = 'again'),
-    (select body || '{"created": false}' from reply where call = 'new'),
+    (
+        select body from reply
+        where call = 'again'
+    ),
+    (
+        select body || '{"created": false}' from reply
+        where call = 'new'
+    ),
     'a card that was there stays as it was, and was not created'
 );
 select is(
-    (select measures from reply where call = 'again'),
+    (
+        select measures from reply
+        where call = 'again'
+    ),
     '[["cards_created_total", {"card_type": "voice", "result": "existing"}, 1]]'::jsonb,
     'a card that was there is measured as existing'
 );
 select is(
-    (select headers from reply where call = 'there'),
+    (
+        select headers from reply
+        where call = 'there'
+    ),
     '{"ETag": "\"4-3\""}'::jsonb,
     'the ETag of a card that was there has its version and usage'
 );
 select is(
-    (select body -> 'card_id' from reply where call = 'there'),
+    (
+        select body -> 'card_id' from reply
+        where call = 'there'
+    ),
     '"aaaaaaaa-0000-0000-0000-000000000001"'::jsonb,
     'a card that was there keeps its id'
 );
 select is(
-    (select body ->> 'usage_count' from reply where call = 'there'), '3', 'a card that was there keeps its usage'
+    (
+        select body ->> 'usage_count' from reply
+        where call = 'there'
+    ), '3', 'a card that was there keeps its usage'
 );
 select is(
-    (select status from reply where call = 'other type'), 201::smallint, 'the same content of another type is another card'
+    (
+        select status from reply
+        where call = 'other type'
+    ), 201::smallint, 'the same content of another type is another card'
 );
 select is(
-    (select body ->> 'created_by' from reply where call = 'other type'), 'api', 'a card that nobody is named for is made by api'
+    (
+        select body ->> 'created_by' from reply
+        where call = 'other type'
+    ), 'api', 'a card that nobody is named for is made by api'
 );
-select is((select status from reply where call = 'deleted'), 201::smallint, 'a deleted card''s content is created anew');
+select is((
+    select status from reply
+    where call = 'deleted'
+), 201::smallint, 'a deleted card''s content is created anew');
 select isnt(
-    (select body ->> 'card_id' from reply where call = 'deleted'),
+    (
+        select body ->> 'card_id' from reply
+        where call = 'deleted'
+    ),
     'aaaaaaaa-0000-0000-0000-000000000002',
     'what is created anew has a new id'
 );
-select is((select status from reply where call = 'theirs'), 201::smallint, 'another tenant''s content is new to this one');
+select is((
+    select status from reply
+    where call = 'theirs'
+), 201::smallint, 'another tenant''s content is new to this one');
 select is(
-    (select count(*) from app.cards where cards.content = '{"n": "theirs"}'),
+    (
+        select count(*) from app.cards
+        where cards.content = '{"n": "theirs"}'
+    ),
     2::bigint,
     'equal content of two tenants is two cards'
 );
 
 -- Idempotency
 select is(
-    (select headers from reply where call = 'keyed'),
+    (
+        select headers from reply
+        where call = 'keyed'
+    ),
     '{"ETag": "\"1-0\"", "X-Idempotency-Cache": "MISS"}'::jsonb,
     'the first request with a key is a miss'
 );
-select is((select status from reply where call = 'replayed'), 201::smallint, 'a replay has the status of the first answer');
+select is((
+    select status from reply
+    where call = 'replayed'
+), 201::smallint, 'a replay has the status of the first answer');
 select is(
-    (select headers from reply where call = 'replayed'),
+    (
+        select headers from reply
+        where call = 'replayed'
+    ),
     '{"ETag": "\"1-0\"", "X-Idempotency-Cache": "HIT"}'::jsonb,
     'a replay is a hit, with the first answer''s ETag'
 );
 select is(
-    (select body::text from reply where call = 'replayed'),
-    (select body::text from reply where call = 'keyed'),
+    (
+        select body::text from reply
+        where call = 'replayed'
+    ),
+    (
+        select body::text from reply
+        where call = 'keyed'
+    ),
     'a replay is the first answer, byte for byte'
 );
-select is((select measures from reply where call = 'replayed'), null, 'a replay does nothing, and measures nothing');
+select is((
+    select measures from reply
+    where call = 'replayed'
+), null, 'a replay does nothing, and measures nothing');
 select is(
-    (select status from reply where call = 'their key'), 201::smallint, 'two tenants'' equal keys never meet'
+    (
+        select status from reply
+        where call = 'their key'
+    ), 201::smallint, 'two tenants'' equal keys never meet'
 );
 
 -- Refusals
@@ -190,16 +262,24 @@ select throws_ok(
     'a key used for one card is refused for a batch'
 );
 select throws_ok(
-    $$ select api.create_card(tests.tenant('acme'), 'person', '{"n": "x"}') $$, 'PT422', null, 'an unknown type is refused'
+    $$
+    select api.create_card(tests.tenant('acme'), 'person', '{"n": "x"}')
+    $$, 'PT422', null, 'an unknown type is refused'
 );
 select throws_ok(
-    $$ select api.create_card(tests.tenant('acme'), null, '{"n": "x"}') $$, 'PT422', null, 'a card without a type is refused'
+    $$
+    select api.create_card(tests.tenant('acme'), null, '{"n": "x"}')
+    $$, 'PT422', null, 'a card without a type is refused'
 );
 select throws_ok(
-    $$ select api.create_card(tests.tenant('acme'), 'voice', '["x"]') $$, 'PT422', null, 'content that is no object is refused'
+    $$
+    select api.create_card(tests.tenant('acme'), 'voice', '["x"]')
+    $$, 'PT422', null, 'content that is no object is refused'
 );
 select throws_ok(
-    $$ select api.create_card(tests.tenant('acme'), 'voice', null) $$, 'PT422', null, 'a card without content is refused'
+    $$
+    select api.create_card(tests.tenant('acme'), 'voice', null)
+    $$, 'PT422', null, 'a card without content is refused'
 );
 select throws_ok(
     $$ select api.create_card(tests.tenant('acme'), 'voice', '{"n": "x"}', created_by => repeat('x', 256)) $$,
@@ -220,7 +300,9 @@ select results_eq(
     'a refusal names the field'
 );
 select throws_ok(
-    $$ select api.create_card(null, 'voice', '{"n": "x"}') $$, '42501', null, 'without a tenant the policy lets no card in'
+    $$
+    select api.create_card(null, 'voice', '{"n": "x"}')
+    $$, '42501', null, 'without a tenant the policy lets no card in'
 );
 select throws_ok(
     $$ select api.create_card(tests.tenant('acme'), 'voice', '[]', idempotency_key => 'key-2') $$,

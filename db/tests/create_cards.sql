@@ -115,7 +115,9 @@ select is(
     'without an author a card is created by api'
 );
 
-select is((select status from reply where call = 'nothing new'), 200::smallint, 'when all cards were there it is a 200');
+select is(
+    (select status from reply where call = 'nothing new'), 200::smallint, 'when all cards were there it is a 200'
+);
 select is(
     (select body #- '{cards,0,created}' from reply where call = 'nothing new'),
     (
@@ -261,7 +263,11 @@ from api.create_cards(
 ) as answer;
 reset role;
 
-select is((select status from reply where call = 'with key'), 201::smallint, 'a key does not change the first answer''s status');
+select is(
+    (select status from reply where call = 'with key'),
+    201::smallint,
+    'a key does not change the first answer''s status'
+);
 select is(
     (select headers from reply where call = 'with key'),
     '{"X-Idempotency-Cache": "MISS"}'::jsonb,

@@ -35,7 +35,7 @@ select throws_ok(
 );
 
 select set_config('app.current_tenant_id', 'aaaaaaaa-0000-0000-0000-000000000000', true);
-select volatility_is('app', 'current_tenant_id', '{}'::name [], 'stable', 'a statement sees one tenant throughout');
+select volatility_is('app', 'current_tenant_id', '{}'::name[], 'stable', 'a statement sees one tenant throughout');
 select is(
     (select pg_proc.proparallel from pg_proc where pg_proc.oid = 'app.current_tenant_id()'::regprocedure),
     's',

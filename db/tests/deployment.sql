@@ -76,19 +76,20 @@ select set_eq(
     ('api', 'cardbase_finder', 'USAGE', false),
     ('app', 'cardbase_api', 'USAGE', false),
     ('app', 'cardbase_maintenance', 'USAGE', false),
-    ('app', 'cardbase_finder', 'USAGE', false)
+    ('app', 'cardbase_finder', 'USAGE', false),
+    ('app', 'cardbase_worker', 'USAGE', false)
     $$,
     'who may look into a schema is on this list'
 );
-select schema_privs_are('app', 'cardbase_gateway', array[]::text [], 'schema app is closed to the gateway');
-select schema_privs_are('app', 'cardbase_service', array[]::text [], 'schema app is closed to services');
-select schema_privs_are('app', 'cardbase_worker', array[]::text [], 'schema app is closed to workers');
-select schema_privs_are('api', 'cardbase_gateway', array['USAGE'], 'the gateway uses schema api and makes nothing in it');
-select schema_privs_are('api', 'cardbase_service', array['USAGE'], 'services use schema api and make nothing in it');
-select schema_privs_are('api', 'cardbase_worker', array['USAGE'], 'workers use schema api and make nothing in it');
-select schema_privs_are('api', 'cardbase_api', array['USAGE'], 'after a deploy cardbase_api makes nothing in schema api');
-select schema_privs_are('app', 'cardbase_api', array['USAGE'], 'after a deploy cardbase_api makes nothing in schema app');
-select schema_privs_are('deployment', 'cardbase_gateway', array[]::text [], 'the ledger is closed to the gateway');
+select schema_privs_are('app', 'cardbase_gateway', array[]::text[], 'schema app is closed to the gateway');
+select schema_privs_are('app', 'cardbase_service', array[]::text[], 'schema app is closed to services');
+select schema_privs_are('app', 'cardbase_worker', array['USAGE'], 'workers make nothing in schema app');
+select schema_privs_are('api', 'cardbase_gateway', array['USAGE'], 'the gateway makes nothing in schema api');
+select schema_privs_are('api', 'cardbase_service', array['USAGE'], 'services make nothing in schema api');
+select schema_privs_are('api', 'cardbase_worker', array['USAGE'], 'workers make nothing in schema api');
+select schema_privs_are('api', 'cardbase_api', array['USAGE'], 'cardbase_api makes nothing in schema api');
+select schema_privs_are('app', 'cardbase_api', array['USAGE'], 'cardbase_api makes nothing in schema app');
+select schema_privs_are('deployment', 'cardbase_gateway', array[]::text[], 'the ledger is closed to the gateway');
 
 -- What will be made
 
@@ -107,11 +108,11 @@ select ok(
     'a new function in api is not for everybody'
 );
 select function_privs_are(
-    'api', 'made_by_the_owner', array[]::text [], 'cardbase_gateway', array[]::text [],
+    'api', 'made_by_the_owner', array[]::text[], 'cardbase_gateway', array[]::text[],
     'a new function in api is not for the gateway before it is granted'
 );
 select table_privs_are(
-    'app', 'made_by_the_owner', 'cardbase_api', array[]::text [],
+    'app', 'made_by_the_owner', 'cardbase_api', array[]::text[],
     'a new table is not for cardbase_api before it is granted'
 );
 

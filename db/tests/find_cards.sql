@@ -23,23 +23,24 @@ create function tests.found(
     card_type text default null,
     include_deleted boolean default false
 )
-returns integer []
+returns integer[]
 language sql
 stable
 return array(
     select right(card.id::text, 12)::integer
-    from unnest(
-        app.find_cards(
-            found.tenant_id,
-            found.card_type,
-            null,
-            null,
-            found.contains,
-            found.include_deleted,
-            ('aaaaaaaa-0000-0000-0000-' || lpad(found.before::text, 12, '0'))::uuid,
-            found.maximum
-        )
-    ) with ordinality as card (id, position)
+    from
+        unnest(
+            app.find_cards(
+                found.tenant_id,
+                found.card_type,
+                null,
+                null,
+                found.contains,
+                found.include_deleted,
+                ('aaaaaaaa-0000-0000-0000-' || lpad(found.before::text, 12, '0'))::uuid,
+                found.maximum
+            )
+        ) with ordinality as card (id, position)
     order by card.position
 );
 grant execute on all functions in schema tests to public;
@@ -49,7 +50,9 @@ set local role cardbase_api;
 select tests.set_tenant(tests.tenant('acme'));
 select is(tests.found(tests.tenant('acme'), null, 3), array[450, 449, 448], 'without contains the newest are found');
 select is(
-    tests.found(tests.tenant('acme'), '{"common": true}', 3), array[450, 449, 448], 'what is common is found among the newest'
+    tests.found(tests.tenant('acme'), '{"common": true}', 3),
+    array[450, 449, 448],
+    'what is common is found among the newest'
 );
 select is(
     tests.found(tests.tenant('acme'), '{"rare": true}', 3),
@@ -67,10 +70,12 @@ select is(
     'the other filters hold for what is rare'
 );
 select is(
-    tests.found(tests.tenant('acme'), '{"n": 0}', 3), array[]::integer [], 'what is not there is not found'
+    tests.found(tests.tenant('acme'), '{"n": 0}', 3), array[]::integer[], 'what is not there is not found'
 );
 select is(
-    tests.found(tests.tenant('acme'), '{"common": true}', 3, before => 3), array[2, 1], 'the end of the list ends the page'
+    tests.found(tests.tenant('acme'), '{"common": true}', 3, before => 3),
+    array[2, 1],
+    'the end of the list ends the page'
 );
 select is(
     app.find_cards(
@@ -99,7 +104,8 @@ select is(
 );
 
 reset role;
-update app.cards set deleted_at = now() where cards.card_id = 'aaaaaaaa-0000-0000-0000-000000000003';
+update app.cards set deleted_at = now()
+where cards.card_id = 'aaaaaaaa-0000-0000-0000-000000000003';
 set local role cardbase_api;
 select is(
     tests.found(tests.tenant('acme'), '{"rare": true}', 3), array[4, 2, 1], 'a deleted card is passed over'
@@ -123,7 +129,7 @@ select is(
 -- For another tenant than the transaction's
 select is(
     tests.found(tests.tenant('globex'), '{"rare": true}', 3),
-    array[]::integer [],
+    array[]::integer[],
     'for another tenant than the transaction''s nothing is found'
 );
 select is(
@@ -132,7 +138,11 @@ select is(
     'for another tenant than the transaction''s nothing is counted'
 );
 select tests.set_tenant(null);
-select is(tests.found(tests.tenant('acme'), null, 3), array[]::integer [], 'in a transaction without a tenant nothing is found');
+select is(
+    tests.found(tests.tenant('acme'), null, 3),
+    array[]::integer[],
+    'in a transaction without a tenant nothing is found'
+);
 select is(
     app.count_cards(tests.tenant('acme'), null, null, null, null, false),
     0::bigint,

@@ -17,7 +17,7 @@ select
     app.card_document(card, total) as document
 from app.cards as card
 left join app.card_usage_totals as total
-    on total.tenant_id = card.tenant_id and total.card_id = card.card_id;
+    on card.tenant_id = total.tenant_id and card.card_id = total.card_id;
 grant select on expected to cardbase_service, cardbase_gateway;
 
 -- A service of the tenant

@@ -81,7 +81,9 @@ select is(
     'HIT',
     'the second request is a HIT'
 );
-select is((select measures from reply where call = 'replay'), null, 'the second request measures nothing: it did nothing');
+select is(
+    (select measures from reply where call = 'replay'), null, 'the second request measures nothing: it did nothing'
+);
 select is(
     (select row(status, headers, body::text) from reply where call = 'quoted'),
     (select row(status, headers, body::text) from reply where call = 'replay'),
@@ -134,7 +136,9 @@ select is(
     'the answer stays the same when its cards were changed and deleted since'
 );
 select results_eq(
-    'select n from stored_card order by n', array['2', 'changed'], 'a replay does not bring changed or deleted cards back'
+    'select n from stored_card order by n',
+    array['2', 'changed'],
+    'a replay does not bring changed or deleted cards back'
 );
 
 -- The same key with another request

@@ -88,7 +88,7 @@ select is(
     (
         select answer.body -> 'cards' -> 0 -> 'content'
         from api.retrieve_cards(
-            'aaaaaaaa-0000-0000-0000-000000000000', array['aaaaaaaa-0000-0000-0000-000000000001']::uuid []
+            'aaaaaaaa-0000-0000-0000-000000000000', array['aaaaaaaa-0000-0000-0000-000000000001']::uuid[]
         ) as answer
     ),
     '{"name": "ours"}'::jsonb,
@@ -98,7 +98,7 @@ select is(
     (
         select answer.body
         from api.retrieve_cards(
-            'aaaaaaaa-0000-0000-0000-000000000000', array['bbbbbbbb-0000-0000-0000-000000000001']::uuid []
+            'aaaaaaaa-0000-0000-0000-000000000000', array['bbbbbbbb-0000-0000-0000-000000000001']::uuid[]
         ) as answer
     ),
     '{"cards": [], "missing_ids": ["bbbbbbbb-0000-0000-0000-000000000001"]}'::jsonb,
@@ -139,7 +139,7 @@ select is(
     (
         select answer.body -> 'cards' -> 0 -> 'content'
         from api.retrieve_cards(
-            'bbbbbbbb-0000-0000-0000-000000000000', array['bbbbbbbb-0000-0000-0000-000000000001']::uuid []
+            'bbbbbbbb-0000-0000-0000-000000000000', array['bbbbbbbb-0000-0000-0000-000000000001']::uuid[]
         ) as answer
     ),
     '{"name": "theirs"}'::jsonb,
@@ -149,7 +149,7 @@ select is(
     (
         select answer.body -> 'cards'
         from api.retrieve_cards(
-            'bbbbbbbb-0000-0000-0000-000000000000', array['aaaaaaaa-0000-0000-0000-000000000001']::uuid []
+            'bbbbbbbb-0000-0000-0000-000000000000', array['aaaaaaaa-0000-0000-0000-000000000001']::uuid[]
         ) as answer
     ),
     '[]'::jsonb,
@@ -160,7 +160,7 @@ select is(
     (
         select answer.body -> 'cards'
         from api.retrieve_cards(
-            'aaaaaaaa-0000-0000-0000-000000000000', array['bbbbbbbb-0000-0000-0000-000000000001']::uuid []
+            'aaaaaaaa-0000-0000-0000-000000000000', array['bbbbbbbb-0000-0000-0000-000000000001']::uuid[]
         ) as answer
     ),
     '[]'::jsonb,
@@ -174,7 +174,7 @@ select is(
         select answer.body -> 'cards'
         from api.retrieve_cards(
             null,
-            array['aaaaaaaa-0000-0000-0000-000000000001', 'bbbbbbbb-0000-0000-0000-000000000001']::uuid []
+            array['aaaaaaaa-0000-0000-0000-000000000001', 'bbbbbbbb-0000-0000-0000-000000000001']::uuid[]
         ) as answer
     ),
     '[]'::jsonb,
@@ -298,19 +298,22 @@ select unnest(array['cardbase_owner', 'cardbase_api', 'cardbase_maintenance', 'c
 grant select on way_up to public;
 
 set local session authorization cardbase_gateway;
-select throws_ok(
-    'set local role ' || way_up.role_name, '42501', null, 'the gateway may not become ' || way_up.role_name
-)
+select
+    throws_ok(
+        'set local role ' || way_up.role_name, '42501', null, 'the gateway may not become ' || way_up.role_name
+    )
 from way_up;
 set local session authorization cardbase_service;
-select throws_ok(
-    'set local role ' || way_up.role_name, '42501', null, 'a service may not become ' || way_up.role_name
-)
+select
+    throws_ok(
+        'set local role ' || way_up.role_name, '42501', null, 'a service may not become ' || way_up.role_name
+    )
 from way_up;
 set local session authorization cardbase_worker;
-select throws_ok(
-    'set local role ' || way_up.role_name, '42501', null, 'a worker may not become ' || way_up.role_name
-)
+select
+    throws_ok(
+        'set local role ' || way_up.role_name, '42501', null, 'a worker may not become ' || way_up.role_name
+    )
 from way_up;
 reset session authorization;
 
@@ -320,22 +323,22 @@ set local role cardbase_api;
 select tests.set_tenant('aaaaaaaa-0000-0000-0000-000000000000');
 select is(
     (select array_agg(distinct cards.tenant_id) from app.cards),
-    array['aaaaaaaa-0000-0000-0000-000000000000']::uuid [],
+    array['aaaaaaaa-0000-0000-0000-000000000000']::uuid[],
     'of cards the policy shows the tenant''s own'
 );
 select is(
     (select array_agg(distinct card_usage_totals.tenant_id) from app.card_usage_totals),
-    array['aaaaaaaa-0000-0000-0000-000000000000']::uuid [],
+    array['aaaaaaaa-0000-0000-0000-000000000000']::uuid[],
     'of usage totals the policy shows the tenant''s own'
 );
 select is(
     (select array_agg(distinct card_usage.tenant_id) from app.card_usage),
-    array['aaaaaaaa-0000-0000-0000-000000000000']::uuid [],
+    array['aaaaaaaa-0000-0000-0000-000000000000']::uuid[],
     'of usage events the policy shows the tenant''s own'
 );
 select is(
     (select array_agg(distinct idempotency_store.tenant_id) from app.idempotency_store),
-    array['aaaaaaaa-0000-0000-0000-000000000000']::uuid [],
+    array['aaaaaaaa-0000-0000-0000-000000000000']::uuid[],
     'of idempotency keys the policy shows the tenant''s own'
 );
 
@@ -356,7 +359,11 @@ select is_empty(
     'the policy hides another tenant''s usage total from an update'
 );
 select is_empty(
-    $$ update app.idempotency_store set body = '{}' where idempotency_key = 'theirs' and tenant_id::text like 'bbbb%' returning 1 $$,
+    $$
+    update app.idempotency_store set body = '{}'
+    where tenant_id = 'bbbbbbbb-0000-0000-0000-000000000000'
+    returning 1
+    $$,
     'the policy hides another tenant''s idempotency key from an update'
 );
 
@@ -447,7 +454,7 @@ select is(
         before => 'ffffffff-ffff-ffff-ffff-ffffffffffff',
         maximum => 10
     ),
-    '{}'::uuid [],
+    '{}'::uuid[],
     'the finder finds no card for another tenant than the transaction''s'
 );
 select is(

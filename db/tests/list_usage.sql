@@ -47,7 +47,7 @@ values
 
 -- The events of an answer, by the last digit of their id, in its order.
 create function tests.events(body jsonb)
-returns integer []
+returns integer[]
 language sql
 immutable
 return array(
@@ -122,9 +122,10 @@ with recursive page as (
     union all
     select listed.body
     from page
-    cross join lateral api.list_usage(
-        tests.tenant('acme'), '01000000-0000-7000-8000-000000000001', 1, page.body ->> 'next_cursor'
-    ) as listed
+    cross join
+        lateral api.list_usage(
+            tests.tenant('acme'), '01000000-0000-7000-8000-000000000001', 1, page.body ->> 'next_cursor'
+        ) as listed
     where page.body ->> 'next_cursor' is not null
 )
 

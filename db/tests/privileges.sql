@@ -189,12 +189,12 @@ select is_empty(
     'maintenance is for workers, every other private function for cardbase_api'
 );
 select function_privs_are(
-    'app', 'current_tenant_id', '{}'::name [], 'cardbase_finder', array['EXECUTE'], 'the finder can tell the tenant'
+    'app', 'current_tenant_id', '{}'::name[], 'cardbase_finder', array['EXECUTE'], 'the finder can tell the tenant'
 );
 select function_privs_are(
     'app',
     'current_tenant_id',
-    '{}'::name [],
+    '{}'::name[],
     'cardbase_maintenance',
     array['EXECUTE'],
     'maintenance can pass by policies that ask for the tenant'

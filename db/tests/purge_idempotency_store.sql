@@ -53,12 +53,13 @@ from app.idempotency_store
 where
     idempotency_store.tenant_id in ('aaaaaaaa-0000-0000-0000-000000000000', 'bbbbbbbb-0000-0000-0000-000000000000');
 
-select throws_ok(
-    format('select app.purge_idempotency_store(%L)', refused.maximum_rows),
-    '22023',
-    'maximum_rows is out of range',
-    refused.rule
-)
+select
+    throws_ok(
+        format('select app.purge_idempotency_store(%L)', refused.maximum_rows),
+        '22023',
+        'maximum_rows is out of range',
+        refused.rule
+    )
 from (
     values
     (0, 'to remove none is refused'),
@@ -96,7 +97,10 @@ select set_eq(
 );
 
 select cmp_ok(
-    app.purge_idempotency_store(100000), '>=', 3::bigint, 'a purge without that many rows to remove removes what there is'
+    app.purge_idempotency_store(100000),
+    '>=',
+    3::bigint,
+    'a purge without that many rows to remove removes what there is'
 );
 select is(app.purge_idempotency_store(), 0::bigint, 'when nothing is left a purge removes nothing');
 select set_eq(

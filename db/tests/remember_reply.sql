@@ -70,7 +70,11 @@ select lives_ok(
 reset role;
 
 select is(
-    (select row(stored.fingerprint, stored.status, stored.headers, stored.body) from stored where stored.idempotency_key = 'fresh'),
+    (
+        select row(stored.fingerprint, stored.status, stored.headers, stored.body)
+        from stored
+        where stored.idempotency_key = 'fresh'
+    ),
     row('\x02'::bytea, 201::smallint, '{"X-Other": "kept"}'::jsonb, '{"n": 2}'::jsonb),
     'the reply is stored without the mark, beside the fingerprint of its request'
 );
@@ -103,7 +107,11 @@ select is(
     'a key in double quotes is stored without them'
 );
 select is(
-    (select row(stored.fingerprint, stored.status, stored.headers, stored.body) from stored where stored.idempotency_key = 'expired'),
+    (
+        select row(stored.fingerprint, stored.status, stored.headers, stored.body)
+        from stored
+        where stored.idempotency_key = 'expired'
+    ),
     row('\x02'::bytea, 201::smallint, null::jsonb, '{"n": 2}'::jsonb),
     'of an expired key''s first reply nothing is left'
 );

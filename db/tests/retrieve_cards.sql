@@ -36,27 +36,27 @@ from api.retrieve_cards(
         'bbbbbbbb-0000-0000-0000-000000000001',
         'aaaaaaaa-0000-0000-0000-000000000002',
         'aaaaaaaa-0000-0000-0000-00000000000f'
-    ]::uuid []
+    ]::uuid[]
 ) as answer;
 insert into reply
 select
     'all there',
     answer.*
 from api.retrieve_cards(
-    'aaaaaaaa-0000-0000-0000-000000000000', array['aaaaaaaa-0000-0000-0000-000000000001']::uuid []
+    'aaaaaaaa-0000-0000-0000-000000000000', array['aaaaaaaa-0000-0000-0000-000000000001']::uuid[]
 ) as answer;
 insert into reply
 select
     'all missing',
     answer.*
 from api.retrieve_cards(
-    'aaaaaaaa-0000-0000-0000-000000000000', array['bbbbbbbb-0000-0000-0000-000000000001']::uuid []
+    'aaaaaaaa-0000-0000-0000-000000000000', array['bbbbbbbb-0000-0000-0000-000000000001']::uuid[]
 ) as answer;
 insert into reply
 select
     'no tenant',
     answer.*
-from api.retrieve_cards(null, array['aaaaaaaa-0000-0000-0000-000000000001']::uuid []) as answer;
+from api.retrieve_cards(null, array['aaaaaaaa-0000-0000-0000-000000000001']::uuid[]) as answer;
 reset role;
 
 select is((select status from reply where call = 'mixed'), 200::smallint, 'cards that are missing are no error');

@@ -8,13 +8,22 @@ values
     tests.tenant('acme'), 'aaaaaaaa-0000-0000-0000-000000000001', 'voice', '{"n": 1}',
     'aaaaaaaa-0000-0000-0000-000000000009', '2026-01-01', '2026-01-01', null
 ),
-(tests.tenant('acme'), 'aaaaaaaa-0000-0000-0000-000000000002', 'voice', '{"n": 2}', null, '2026-01-01', '2026-01-01', null),
 (
-    tests.tenant('acme'), 'aaaaaaaa-0000-0000-0000-000000000003', 'voice', '{"n": 3}', null, '2026-01-01', '2026-01-01',
-    '2026-01-02'
+    tests.tenant('acme'), 'aaaaaaaa-0000-0000-0000-000000000002', 'voice', '{"n": 2}',
+    null, '2026-01-01', '2026-01-01', null
 ),
-(tests.tenant('acme'), 'aaaaaaaa-0000-0000-0000-000000000004', 'company', '{"n": 4}', null, '2026-01-01', '2026-01-01', null),
-(tests.tenant('globex'), 'bbbbbbbb-0000-0000-0000-000000000001', 'voice', '{"n": 5}', null, '2026-01-01', '2026-01-01', null);
+(
+    tests.tenant('acme'), 'aaaaaaaa-0000-0000-0000-000000000003', 'voice', '{"n": 3}',
+    null, '2026-01-01', '2026-01-01', '2026-01-02'
+),
+(
+    tests.tenant('acme'), 'aaaaaaaa-0000-0000-0000-000000000004', 'company', '{"n": 4}',
+    null, '2026-01-01', '2026-01-01', null
+),
+(
+    tests.tenant('globex'), 'bbbbbbbb-0000-0000-0000-000000000001', 'voice', '{"n": 5}',
+    null, '2026-01-01', '2026-01-01', null
+);
 insert into app.card_usage_totals (tenant_id, card_id, usage_count, last_used_at)
 values (tests.tenant('acme'), 'aaaaaaaa-0000-0000-0000-000000000001', 3, '2026-01-03');
 
@@ -24,9 +33,9 @@ create temporary view card_state as
 select
     card.card_id,
     card.content,
-    card.content_hash = app.content_hash(card.content) as is_hash_right,
     card.source_session_id,
     card.version,
+    card.content_hash = app.content_hash(card.content) as is_hash_right,
     card.updated_at > '2026-01-01' as is_updated
 from app.cards as card
 where card.tenant_id = tests.tenant('acme');
@@ -41,13 +50,22 @@ from api.update_card(
     tenant_id => tests.tenant('acme'), card_id => 'aaaaaaaa-0000-0000-0000-000000000001', content => '{"n": 10}'
 ) as answer;
 reset role;
-select is((select status from reply where call = 'content'), 200::smallint, 'an update is answered with 200');
+select is((
+    select status from reply
+    where call = 'content'
+), 200::smallint, 'an update is answered with 200');
 select is(
-    (select headers from reply where call = 'content'),
+    (
+        select headers from reply
+        where call = 'content'
+    ),
     '{"ETag": "\"2-3\""}'::jsonb,
     'an update is answered with the ETag of the next version'
 );
-select is((select measures from reply where call = 'content'), null, 'an update is not measured');
+select is((
+    select measures from reply
+    where call = 'content'
+), null, 'an update is not measured');
 select results_eq(
     $$ select body from reply where call = 'content' $$,
     $$
@@ -68,7 +86,10 @@ select results_eq(
     'new content has its hash, and leaves the session as it was'
 );
 select is(
-    (select created_at from app.cards where card_id = 'aaaaaaaa-0000-0000-0000-000000000001'),
+    (
+        select created_at from app.cards
+        where card_id = 'aaaaaaaa-0000-0000-0000-000000000001'
+    ),
     '2026-01-01'::timestamptz,
     'an update leaves the time of creation'
 );
@@ -130,34 +151,70 @@ select results_eq(
     'a new session is a new version, and leaves the content as it was'
 );
 select is(
-    (select body from reply where call = 'nothing'),
-    (select body from reply where call = 'session'),
+    (
+        select body from reply
+        where call = 'nothing'
+    ),
+    (
+        select body from reply
+        where call = 'session'
+    ),
     'an update of nothing answers the card as it is'
 );
-select is((select status from reply where call = 'nothing'), 200::smallint, 'an update of nothing is no error');
+select is((
+    select status from reply
+    where call = 'nothing'
+), 200::smallint, 'an update of nothing is no error');
 select is(
-    (select headers from reply where call = 'nothing'),
-    (select headers from reply where call = 'session'),
+    (
+        select headers from reply
+        where call = 'nothing'
+    ),
+    (
+        select headers from reply
+        where call = 'session'
+    ),
     'an update of nothing is no new version'
 );
 select is(
-    (select body from reply where call = 'the same'),
-    (select body from reply where call = 'session'),
+    (
+        select body from reply
+        where call = 'the same'
+    ),
+    (
+        select body from reply
+        where call = 'session'
+    ),
     'an update to what is there already leaves updated_at and all else'
 );
 select is(
-    (select headers from reply where call = 'the same'),
-    (select headers from reply where call = 'session'),
+    (
+        select headers from reply
+        where call = 'the same'
+    ),
+    (
+        select headers from reply
+        where call = 'session'
+    ),
     'an update to what is there already is no new version'
 );
 select is(
-    (select headers ->> 'ETag' from reply where call = 'same number, other text'),
+    (
+        select headers ->> 'ETag' from reply
+        where call = 'same number, other text'
+    ),
     '"4-3"',
     'content that differs in the text of a number differs'
 );
 select isnt(
-    (select body -> 'content_hash' from reply where call = 'same number, other text'),
-    (select body -> 'content_hash' from reply where call = 'session'),
+    (
+        select body -> 'content_hash' from reply
+        where call = 'same number, other text'
+    ),
+    (
+        select body -> 'content_hash' from reply
+        where call = 'session'
+    ),
     'the text of a number decides the hash'
 );
 select results_eq(
@@ -221,14 +278,22 @@ from app.cards as card;
 
 set local role cardbase_service;
 select throws_ok(
-    $$ select api.update_card(tests.tenant('acme'), 'aaaaaaaa-0000-0000-0000-000000000001', '{"n": 0}', if_match => '"7-3"') $$,
+    $$
+    select api.update_card(
+        tests.tenant('acme'), 'aaaaaaaa-0000-0000-0000-000000000001', '{"n": 0}', if_match => '"7-3"'
+    )
+    $$,
     'PT412',
     null,
     'a stale ETag is refused'
 );
 select is(
     tests.refusal(
-        $$ select api.update_card(tests.tenant('acme'), 'aaaaaaaa-0000-0000-0000-000000000001', '{"n": 0}', if_match => '"7-3"') $$
+        $$
+        select api.update_card(
+            tests.tenant('acme'), 'aaaaaaaa-0000-0000-0000-000000000001', '{"n": 0}', if_match => '"7-3"'
+        )
+        $$
     ),
     '{
         "code": "PT412",
@@ -241,25 +306,41 @@ select is(
     'the refusal of a stale ETag names the version the card is at'
 );
 select throws_ok(
-    $$ select api.update_card(tests.tenant('acme'), 'aaaaaaaa-0000-0000-0000-000000000001', '{"n": 0}', if_match => 'W/"8-3"') $$,
+    $$
+    select api.update_card(
+        tests.tenant('acme'), 'aaaaaaaa-0000-0000-0000-000000000001', '{"n": 0}', if_match => 'W/"8-3"'
+    )
+    $$,
     'PT412',
     null,
     'a weak ETag never matches'
 );
 select throws_ok(
-    $$ select api.update_card(tests.tenant('acme'), 'aaaaaaaa-0000-0000-0000-000000000001', '{"n": 0}', if_match => '8-3') $$,
+    $$
+    select api.update_card(
+        tests.tenant('acme'), 'aaaaaaaa-0000-0000-0000-000000000001', '{"n": 0}', if_match => '8-3'
+    )
+    $$,
     'PT412',
     null,
     'an ETag without its quotes does not match'
 );
 select throws_ok(
-    $$ select api.update_card(tests.tenant('acme'), 'aaaaaaaa-0000-0000-0000-000000000001', '{"n": 0}', if_match => '"8"') $$,
+    $$
+    select api.update_card(
+        tests.tenant('acme'), 'aaaaaaaa-0000-0000-0000-000000000001', '{"n": 0}', if_match => '"8"'
+    )
+    $$,
     'PT412',
     null,
     'a version alone is no ETag'
 );
 select throws_ok(
-    $$ select api.update_card(tests.tenant('acme'), 'aaaaaaaa-0000-0000-0000-000000000001', '{"n": 0}', if_match => '"08-3"') $$,
+    $$
+    select api.update_card(
+        tests.tenant('acme'), 'aaaaaaaa-0000-0000-0000-000000000001', '{"n": 0}', if_match => '"08-3"'
+    )
+    $$,
     'PT412',
     null,
     'a version with a zero before it is another text'
@@ -285,13 +366,21 @@ select throws_ok(
     'what stands between two ETags is none'
 );
 select throws_ok(
-    $$ select api.update_card(tests.tenant('acme'), 'aaaaaaaa-0000-0000-0000-000000000001', '{"n": 0}', if_match => '"*"') $$,
+    $$
+    select api.update_card(
+        tests.tenant('acme'), 'aaaaaaaa-0000-0000-0000-000000000001', '{"n": 0}', if_match => '"*"'
+    )
+    $$,
     'PT412',
     null,
     'a star in quotes is an ETag like others'
 );
 select throws_ok(
-    $$ select api.update_card(tests.tenant('acme'), 'aaaaaaaa-0000-0000-0000-000000000001', '{"n": 0}', if_match => '') $$,
+    $$
+    select api.update_card(
+        tests.tenant('acme'), 'aaaaaaaa-0000-0000-0000-000000000001', '{"n": 0}', if_match => ''
+    )
+    $$,
     'PT412',
     null,
     'an empty condition holds for no card'
@@ -303,13 +392,21 @@ select throws_ok(
     'a stale ETag is refused for an update of nothing, too'
 );
 select throws_ok(
-    $$ select api.update_card(tests.tenant('acme'), 'aaaaaaaa-0000-0000-0000-000000000003', '{"n": 0}', if_match => '"1-0"') $$,
+    $$
+    select api.update_card(
+        tests.tenant('acme'), 'aaaaaaaa-0000-0000-0000-000000000003', '{"n": 0}', if_match => '"1-0"'
+    )
+    $$,
     'PT404',
     null,
     'a deleted card is not found, whatever the condition'
 );
 select throws_ok(
-    $$ select api.update_card(tests.tenant('acme'), 'aaaaaaaa-0000-0000-0000-00000000000f', '{"n": 0}', if_match => '*') $$,
+    $$
+    select api.update_card(
+        tests.tenant('acme'), 'aaaaaaaa-0000-0000-0000-00000000000f', '{"n": 0}', if_match => '*'
+    )
+    $$,
     'PT404',
     null,
     'a star does not make a card that is not there'
@@ -341,7 +438,9 @@ select throws_ok(
     'content that is no object is refused'
 );
 select is(
-    tests.refusal($$ select api.update_card(tests.tenant('acme'), 'aaaaaaaa-0000-0000-0000-000000000001', '[]') $$) ->> 'column',
+    tests.refusal(
+        $$ select api.update_card(tests.tenant('acme'), 'aaaaaaaa-0000-0000-0000-000000000001', '[]') $$
+    ) ->> 'column',
     'content',
     'the refusal of content names it'
 );
@@ -372,13 +471,21 @@ select throws_ok(
 select is(
     replace(
         tests.refusal(
-            $$ select api.update_card(tests.tenant('acme'), 'bbbbbbbb-0000-0000-0000-000000000001', '{"n": 0}', if_match => '"9-9"') $$
+            $$
+            select api.update_card(
+                tests.tenant('acme'), 'bbbbbbbb-0000-0000-0000-000000000001', '{"n": 0}', if_match => '"9-9"'
+            )
+            $$
         )::text,
         'bbbbbbbb-0000-0000-0000-000000000001',
         'aaaaaaaa-0000-0000-0000-00000000000f'
     ),
     tests.refusal(
-        $$ select api.update_card(tests.tenant('acme'), 'aaaaaaaa-0000-0000-0000-00000000000f', '{"n": 0}', if_match => '"9-9"') $$
+        $$
+        select api.update_card(
+            tests.tenant('acme'), 'aaaaaaaa-0000-0000-0000-00000000000f', '{"n": 0}', if_match => '"9-9"'
+        )
+        $$
     )::text,
     'the refusal of another tenant''s card is word for word that of a card that never was'
 );
@@ -404,7 +511,11 @@ select bag_eq(
 );
 set local role cardbase_service;
 select results_eq(
-    $$ select status from api.update_card(tests.tenant('globex'), 'bbbbbbbb-0000-0000-0000-000000000001', '{"n": 14}') $$,
+    $$
+    select status from api.update_card(
+        tests.tenant('globex'), 'bbbbbbbb-0000-0000-0000-000000000001', '{"n": 14}'
+    )
+    $$,
     $$ values (200::smallint) $$,
     'another tenant''s card may have the same content'
 );
@@ -425,7 +536,10 @@ select results_eq(
 );
 reset role;
 select is(
-    (select card.content from app.cards as card where card.card_id = 'aaaaaaaa-0000-0000-0000-000000000003'),
+    (
+        select card.content from app.cards as card
+        where card.card_id = 'aaaaaaaa-0000-0000-0000-000000000003'
+    ),
     '{"n": 3}'::jsonb,
     'the deleted card keeps its content beside the one that took it over'
 );
@@ -433,7 +547,11 @@ select is(
 -- The gateway
 set local role cardbase_gateway;
 select results_eq(
-    $$ select status from api.update_card(tests.tenant('acme'), 'aaaaaaaa-0000-0000-0000-000000000004', '{"n": "gateway"}') $$,
+    $$
+    select status from api.update_card(
+        tests.tenant('acme'), 'aaaaaaaa-0000-0000-0000-000000000004', '{"n": "gateway"}'
+    )
+    $$,
     $$ values (200::smallint) $$,
     'the gateway may update a card'
 );

@@ -45,7 +45,7 @@ select is(
     10000::bigint,
     'of 10,000 no two are equal'
 );
-select volatility_is('app', 'uuid_v7', '{}'::name [], 'volatile', 'each row of a statement gets a UUID of its own');
+select volatility_is('app', 'uuid_v7', '{}'::name[], 'volatile', 'each row of a statement gets a UUID of its own');
 
 select * from finish();
 rollback;

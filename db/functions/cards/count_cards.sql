@@ -24,7 +24,7 @@ set plan_cache_mode = force_custom_plan
 as $$
 begin
     if count_cards.tenant_id is distinct from app.current_tenant_id() then
-        return 0;
+        return 0::bigint;
     end if;
 
     return (

@@ -11,8 +11,8 @@
 --
 -- A walk down an index that has the ids in order finds them at the same cost at any depth of the list. A plan that
 -- sorts would read the whole list for each page, so none may: the planner's guess of how many rows there are is too
--- weak to weigh the two. Which filters are given decides the index, so each call is planned anew. Without jit, because a
--- sort of few rows, where there is one, is priced as forbidden and would be found worth compiling (servers 15 to 17).
+-- weak to weigh the two. Which filters are given decides the index, so each call is planned anew. Without jit: where a
+-- few rows are sorted after all, the price of what is forbidden would make it compile (servers 15 to 17).
 --
 -- For contains there are two ways, as the planner can't know how rare a content is: under row security it has no
 -- statistics of it. What many cards contain is among the newest, so the walk goes first, bounded. What it doesn't meet
@@ -27,7 +27,7 @@ create or replace function app.find_cards(
     before uuid,
     maximum integer
 )
-returns uuid []
+returns uuid[]
 language plpgsql
 stable
 security definer
@@ -37,11 +37,11 @@ set enable_sort = off
 set jit = off
 as $$
 declare
-    _card_ids uuid [];
+    _card_ids uuid[];
     _is_complete boolean;
 begin
     if find_cards.tenant_id is distinct from app.current_tenant_id() then
-        return '{}';
+        return array[]::uuid[];
     end if;
 
     with candidate as not materialized (

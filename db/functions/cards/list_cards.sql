@@ -49,7 +49,7 @@ declare
             _include_deleted
         )
     );
-    _card_ids uuid [];
+    _card_ids uuid[];
     _cards jsonb;
     _body jsonb;
 begin

@@ -13,7 +13,7 @@ begin atomic
         app.card_etag(card.version, total.usage_count) as etag
     from app.cards as card
     left join app.card_usage_totals as total
-        on total.tenant_id = read_card.tenant_id and total.card_id = card.card_id
+        on total.tenant_id = read_card.tenant_id and card.card_id = total.card_id
     where
         card.tenant_id = read_card.tenant_id
         and card.card_id = read_card.card_id

@@ -3,7 +3,7 @@
 --   value     what the caller sent; null is refused
 --   choices   the values there are
 -- Errors: PT422 validation_error, the column naming the field.
-create or replace function app.check_choice(field text, value text, choices text [])
+create or replace function app.check_choice(field text, value text, choices text[])
 returns void
 language plpgsql
 immutable
@@ -23,9 +23,9 @@ begin
 end;
 $$;
 
-comment on function app.check_choice(text, text, text []) is
+comment on function app.check_choice(text, text, text[]) is
 $$Refuses a value that is not one of a few.
 
 PT422: the value is null or not among the choices; the error's column names the field.$$;
-revoke all on function app.check_choice(text, text, text []) from public;
-grant execute on function app.check_choice(text, text, text []) to cardbase_api;
+revoke all on function app.check_choice(text, text, text[]) from public;
+grant execute on function app.check_choice(text, text, text[]) to cardbase_api;

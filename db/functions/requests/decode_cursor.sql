@@ -14,7 +14,7 @@ declare
     _last_id uuid;
 begin
     if decode_cursor.cursor is null then
-        return 'ffffffff-ffff-ffff-ffff-ffffffffffff';
+        return 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid;
     end if;
 
     -- 32 characters of base64 are 24 bytes whatever they are, so this can't fail.
