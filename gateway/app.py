@@ -27,7 +27,7 @@ from gateway.schemas.operations import Health, Info, Ready
 from gateway.settings import Settings
 
 if TYPE_CHECKING:
-    from litestar.types import ASGIApp
+    from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 API_VERSION: Final = "v1"
 EXPOSED_HEADERS: Final = [
@@ -157,7 +157,23 @@ def _documents(database: Database) -> list[HTTPRouteHandler | Router]:
         return Response(documentation.START, media_type="text/javascript")
 
     files = create_static_files_router("/docs", [documentation.swagger_folder()], include_in_schema=False)
-    return [openapi, docs, start, files]
+    handlers: list[HTTPRouteHandler | Router] = [openapi, docs, start, files]
+    return [Router("/", route_handlers=handlers, middleware=[_secured])]
+
+
+def _secured(app: "ASGIApp") -> "ASGIApp":
+    """An application whose every answer carries the security headers: of static files Litestar keeps no others."""
+    headers = [(name.lower().encode(), value.encode()) for name, value in documentation.SECURITY_HEADERS.items()]
+
+    async def secured(scope: "Scope", receive: "Receive", send: "Send") -> None:
+        async def send_with_headers(message: "Message") -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message.get("headers", ()), *headers]
+            await send(message)
+
+        await app(scope, receive, send_with_headers)
+
+    return secured
 
 
 def _cors(settings: Settings) -> CORSConfig | None:

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from shutil import which
 from uuid import UUID
 
 import click
@@ -70,14 +71,22 @@ def _database(settings: Settings) -> Iterator[tuple[str, str]]:
 @main.command()
 def serve() -> None:
     """Serve the API. Without DATABASE_URL, on an embedded PostgreSQL under .cardbase/."""
+    from gateway.identity import check_identity
+    from gateway.logs import configure_logging
     from gateway.serve import leave_on_signals
     from gateway.serve import serve as run
 
     settings = load_settings(os.environ)
+    configure_logging(settings.log_level)
+    check_identity(settings)
     leave_on_signals()
-    credentials = "-H 'Authorization: Bearer …'"
     if settings.trusts_tenant_header:
         credentials = f"-H 'X-Tenant-ID: {EXAMPLE_TENANT}'"
+    elif settings.jwt_algorithm == "HS256":
+        program = sys.argv[0] if Path(sys.argv[0]).is_file() and not which("cardbase") else "cardbase"
+        credentials = f'-H "Authorization: Bearer $({program} token --tenant {EXAMPLE_TENANT})"'
+    else:
+        credentials = "-H 'Authorization: Bearer …'"
     with _database(settings) as (gateway_url, service_url):
         banner = BANNER.format(service_url=service_url, credentials=credentials)
         try:
@@ -110,6 +119,51 @@ def deploy(check: bool, everything: bool) -> None:
         sys.exit(1)
 
 
+@main.command()
+def doctor() -> None:
+    """Examine a deployed database: say what is wrong with it, and what to do.
+
+    Exit status 1 says that something is wrong. Reads DEPLOY_DATABASE_URL, else the embedded database; changes nothing.
+    """
+    from gateway.doctor import examine
+    from gateway.embedded import running
+
+    settings = load_settings(os.environ)
+    if settings.deploy_database_url is not None:
+        findings = asyncio.run(examine(settings.deploy_database_url))
+    else:
+        with running(settings.data_folder) as database:
+            findings = asyncio.run(examine(database.url()))
+    for finding in findings:
+        click.echo(f"{finding.subject}: {finding.problem}\n    {finding.remedy}")
+    click.echo(f"{len(findings)} found." if findings else "Nothing found.", err=True)
+    if findings:
+        sys.exit(1)
+
+
+@main.command()
+@click.option("--tenant", "tenant_id", type=click.UUID, required=True, help="The tenant it is for.")
+@click.option("--user", "user_id", type=click.UUID, help="The user it is for; without one it is a service's.")
+@click.option(
+    "--expires",
+    "minutes",
+    type=click.IntRange(1, 525_600),
+    help="For how many minutes it is good.  [default: ACCESS_TOKEN_EXPIRE_MINUTES]",
+)
+@click.option(
+    "--key",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="The private key in PEM to sign it with, where JWT_ALGORITHM is not HS256.",
+)
+def token(tenant_id: UUID, user_id: UUID | None, minutes: int | None, key: Path | None) -> None:
+    """Print a bearer token to try the API with, signed with JWT_SECRET_KEY."""
+    from gateway.identity import Identity, issue_token
+
+    settings = load_settings(os.environ)
+    private_key = None if key is None else key.read_text(encoding="utf-8")
+    click.echo(issue_token(settings, Identity(tenant_id, user_id), minutes=minutes, private_key=private_key))
+
+
 @main.command("import")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--tenant", "tenant_id", type=click.UUID, required=True, help="The tenant whose cards they become.")
@@ -122,7 +176,7 @@ def import_(file: Path, tenant_id: UUID, url: str, token: str | None) -> None:
 
     from gateway.transfer import import_lines, read_lines
 
-    headers = {"X-Tenant-ID": str(tenant_id)} | ({"Authorization": f"Bearer {token}"} if token else {})
+    headers = _credentials(tenant_id, token)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as progress:
         task = progress.add_task(file.name, total=sum(1 for _ in read_lines(file)))
@@ -134,3 +188,30 @@ def import_(file: Path, tenant_id: UUID, url: str, token: str | None) -> None:
     click.echo(f"{summary.created} created, {summary.existing} already there, {len(summary.failed)} lines failed.")
     if summary.failed:
         sys.exit(1)
+
+
+@main.command()
+@click.option("--tenant", "tenant_id", type=click.UUID, required=True, help="The tenant whose cards are written.")
+@click.option("--type", "card_type", help="Only cards of this type.")
+@click.option("--url", default="http://127.0.0.1:8002", show_default=True, help="The gateway.")
+@click.option("--token", envvar="CARDBASE_TOKEN", help="Bearer token, where the gateway asks for one.")
+def export(tenant_id: UUID, card_type: str | None, url: str, token: str | None) -> None:
+    """Write a tenant's cards to standard output, as lines that `cardbase import` reads."""
+    import httpx
+
+    from gateway.transfer import export_lines
+
+    async def write() -> None:
+        output = click.get_binary_stream("stdout")
+        async for line in export_lines(url=url, headers=_credentials(tenant_id, token), card_type=card_type):
+            output.write(line)
+
+    try:
+        asyncio.run(write())
+    except (ValueError, httpx.HTTPError) as error:
+        click.echo(f"cardbase: {error}", err=True)
+        sys.exit(1)
+
+
+def _credentials(tenant_id: UUID, token: str | None) -> dict[str, str]:
+    return {"X-Tenant-ID": str(tenant_id)} | ({"Authorization": f"Bearer {token}"} if token else {})

@@ -32,6 +32,8 @@ SHARED_TIMEOUT_SECONDS: Final = 0.25
 """A shared statement that takes longer holds a slow call: each runs on its own then."""
 ALONE_SECONDS: Final = 10.0
 """For how long the tenants of such a statement run on their own."""
+MAXIMUM_ALONE: Final = 10_000
+"""Tenants remembered as slow; more are forgotten all at once."""
 
 FUNCTION_COMMENTS: Final = """
 select function.proname, coalesce(obj_description(function.oid, 'pg_proc'), '') as comment
@@ -140,7 +142,8 @@ class Database:
         self._keeps_statements = settings.database_prepared_statements
         self._acquire_timeout = settings.database_acquire_timeout_ms / 1000
         self._statement_timeout = settings.database_statement_timeout_ms / 1000
-        self._tenant_connections = settings.tenant_connections
+        # However few there are, one of several connections is left to the others.
+        self._tenant_connections = min(settings.tenant_connections, max(self.maximum - 1, 1))
         self._tenant_waiting = settings.tenant_waiting
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
         self._turns = _Turns()
@@ -168,7 +171,7 @@ class Database:
             init=_pass_json_through,
             reset=_leave_as_is,
             server_settings={"application_name": "cardbase"},
-            **({} if self._keeps_statements else {"statement_cache_size": 0}),
+            statement_cache_size=100 if self._keeps_statements else 0,
         )
         first = [self._pool.acquire() for _ in range(self._first)]
         for connection in await asyncio.gather(*first, return_exceptions=True):
@@ -203,16 +206,8 @@ class Database:
         if statement.shared_sql is None or self._runs_alone(tenant_id):
             return await self._call_alone(statement, arguments, tenant_id)
         if statement.shared_at_work < SHARED_STATEMENTS:
-            statement.shared_at_work += 1
-            try:
-                return await self._call_alone(statement, arguments, tenant_id)
-            finally:
-                # Its place goes on to those who came meanwhile; nothing is awaited between the look and the step.
-                if statement.waiting:
-                    self._start(self._call_shared(statement))
-                else:
-                    statement.shared_at_work -= 1
-        if statement.waiting.count(tenant_id) >= self._tenant_waiting:
+            return await self._call_first(statement, arguments, tenant_id)
+        if statement.waiting.count(tenant_id) + self._turns.count(tenant_id) >= self._tenant_waiting:
             raise _too_many()
         call = _Call(arguments, asyncio.get_running_loop().create_future(), monotonic())
         statement.waiting.append(tenant_id, (tenant_id, call))
@@ -256,6 +251,41 @@ class Database:
         rows = await self.fetch(statement.sql, arguments, tenant_id)
         return Reply(*rows[0])
 
+    async def _call_first(self, statement: Statement, arguments: Sequence[Any], tenant_id: UUID | None) -> Reply:
+        """Runs a call that found a place free among the shared statements, and leaves the place to those who come.
+
+        A slow call leaves it before it is done: what a tenant waits for must not keep the others waiting.
+        """
+        statement.shared_at_work += 1
+        has_place = True
+
+        def leave() -> None:
+            nonlocal has_place
+            if has_place:
+                has_place = False
+                # Nothing is awaited between the look and the step.
+                if statement.waiting:
+                    self._start(self._call_shared(statement))
+                else:
+                    statement.shared_at_work -= 1
+
+        def leave_early() -> None:
+            self._let_run_alone(tenant_id)
+            leave()
+
+        timer = asyncio.get_running_loop().call_later(SHARED_TIMEOUT_SECONDS, leave_early)
+        try:
+            return await self._call_alone(statement, arguments, tenant_id)
+        finally:
+            timer.cancel()
+            leave()
+
+    def _let_run_alone(self, *tenant_ids: UUID | None) -> None:
+        until = monotonic() + ALONE_SECONDS
+        if len(self._alone_until) > MAXIMUM_ALONE:
+            self._alone_until.clear()
+        self._alone_until.update((tenant_id, until) for tenant_id in tenant_ids)
+
     def _runs_alone(self, tenant_id: UUID | None) -> bool:
         until = self._alone_until.get(tenant_id)
         if until is None:
@@ -280,7 +310,7 @@ class Database:
                     rows = await self._run(connection, statement.shared_sql, columns, SHARED_TIMEOUT_SECONDS)
             except Exception as error:
                 if isinstance(error, TimeoutError):
-                    self._alone_until.update((tenant_id, monotonic() + ALONE_SECONDS) for tenant_id, _ in waiting)
+                    self._let_run_alone(*(tenant_id for tenant_id, _ in waiting))
                 for tenant_id, call in waiting:
                     self._start(self._settle(statement, tenant_id, call))
             else:
@@ -301,9 +331,7 @@ class Database:
             if not call.future.done():
                 call.future.set_result(reply)
 
-    async def _run(
-        self, connection: Any, sql: str, arguments: Sequence[Any], seconds: float
-    ) -> list[asyncpg.Record]:
+    async def _run(self, connection: Any, sql: str, arguments: Sequence[Any], seconds: float) -> list[asyncpg.Record]:
         rows: list[asyncpg.Record]
         if self._keeps_statements:
             rows = await connection.fetch(sql, *arguments, timeout=seconds)

@@ -57,7 +57,8 @@ def _conversion(field_type: inspect.Type) -> Convert | None:
 
 
 def _document(raw: msgspec.Raw) -> bytes | None:
-    return None if raw == b"null" else bytes(raw)
+    text = bytes(raw)
+    return None if text == b"null" else text
 
 
 class Call:
@@ -147,6 +148,9 @@ def _decode_query(query_string: bytes, shape: type) -> Any:
         pairs = parse_qsl(query_string.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=100)
     except ValueError:
         raise invalid("query", "The query string is not valid.") from None
+    for name, value in pairs:
+        if "\x00" in value:
+            raise invalid(name, r"A string can't have the character \u0000.")
     return msgspec.convert(dict(pairs), shape, strict=False)
 
 

@@ -64,6 +64,7 @@ CODE_OF: Final[Mapping[int, str]] = {
 MESSAGE_OF: Final[Mapping[int, str]] = {
     403: "This is not allowed.",
     404: "There is nothing at this address.",
+    405: "This address does not take this method. The header Allow names those that it takes.",
     409: "The request is in conflict with another one. Repeat it.",
     422: "The request has a value that can't be stored.",
     500: "Something went wrong on our side. The log has it under this request's id.",

@@ -177,6 +177,37 @@ _CLAIM_MESSAGE: Final[Mapping[type[Exception], str]] = {
 }
 
 
+def issue_token(
+    settings: Settings, identity: Identity, *, minutes: int | None = None, private_key: str | None = None
+) -> str:
+    """A bearer token that a gateway with these settings accepts.
+
+    minutes       for how long; None: access_token_expire_minutes
+    private_key   in PEM, for every algorithm but HS256
+
+    Raises SettingsError when there is nothing to sign with.
+    """
+    key = settings.jwt_secret_key if settings.jwt_algorithm == "HS256" else private_key
+    if key is None:
+        needed = "JWT_SECRET_KEY" if settings.jwt_algorithm == "HS256" else "--key, the private key"
+        raise SettingsError(f"a token is signed with {needed}, which is not given")
+    now = int(time.time())
+    claims: dict[str, Any] = {
+        "tenant_id": str(identity.tenant_id),
+        "sub": str(identity.user_id) if identity.user_id is not None else None,
+        "iss": settings.jwt_issuer,
+        "aud": settings.jwt_audience,
+        "iat": now,
+        "exp": now + 60 * (minutes or settings.access_token_expire_minutes),
+    }
+    try:
+        return jwt.encode(
+            {name: value for name, value in claims.items() if value is not None}, key, settings.jwt_algorithm
+        )
+    except (jwt.PyJWTError, ValueError, TypeError):
+        raise SettingsError(f"this is no key to sign with {settings.jwt_algorithm}") from None
+
+
 def check_identity(settings: Settings) -> None:
     """Refuses a start that would let in callers who prove nothing, or whose keys can't be used. Raises SettingsError.
 

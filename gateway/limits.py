@@ -1,7 +1,7 @@
 """Rate limits: so many requests of a tenant per minute, over all endpoints, and fewer at some.
 
-A minute begins with the first request in it. Requests are counted in Litestar's stores, in memory or in Redis. Their own
-get and set are two steps, between which another request could read the same number: so each store here has a third
+A minute begins with the first request in it. Requests are counted in Litestar's stores, in memory or in Redis. Their
+own get and set are two steps, between which another request could read the same number: so each store here has a third
 operation, which counts in one.
 
 While Redis does not answer each process counts for itself, by the same limit: the gate stays shut for whoever is over

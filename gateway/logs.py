@@ -38,9 +38,9 @@ class RequestLine(msgspec.Struct, omit_defaults=True):
     """The template of the path."""
     status: int
     duration_ms: float
-    tenant_id: UUID | None
     request_id: str
     trace_id: str
+    tenant_id: UUID | None = None
     code: str | None = None
     """The error's code."""
     cause: str | None = None
@@ -117,9 +117,9 @@ def log_request(method: str, route: str, exchange: "Exchange", seconds: float) -
         route,
         exchange.status,
         round(seconds * 1000, 3),
-        exchange.tenant_id,
         exchange.request_id,
         exchange.trace_id,
+        exchange.tenant_id,
         exchange.code,
     )
     if exchange.error is not None:

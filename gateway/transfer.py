@@ -1,19 +1,24 @@
-"""Files of cards into a gateway: `cardbase import`.
+"""Files of cards into a gateway and out of it: `cardbase import` and `cardbase export`.
 
 A file is JSON lines, each a body for POST /api/v1/cards/batch.
 """
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import httpx
 import msgspec
 
 CONCURRENCY: Final = 16
 ATTEMPTS: Final = 5
+PAGE_BYTES: Final = 1_000_000
+"""About how much an export reads at a time, and writes on one line."""
+FIRST_PAGE: Final = 20
+"""Cards on the first page, before their size is known."""
+LONGEST_PAGE: Final = 1000
 
 
 class Summary(msgspec.Struct):
@@ -22,6 +27,20 @@ class Summary(msgspec.Struct):
     created: int = 0
     existing: int = 0
     failed: list[tuple[int, str]] = msgspec.field(default_factory=list)
+
+
+class _ExportedCard(msgspec.Struct, omit_defaults=True):
+    """What a card is created from."""
+
+    card_type: str
+    content: msgspec.Raw
+    created_by: str
+    source_session_id: str | None = None
+
+
+class _ExportedPage(msgspec.Struct):
+    cards: list[_ExportedCard]
+    next_cursor: str | None
 
 
 class _Counts(msgspec.Struct):
@@ -69,22 +88,51 @@ async def import_lines(
     return summary
 
 
+async def export_lines(*, url: str, headers: dict[str, str], card_type: str | None) -> AsyncIterator[bytes]:
+    """A tenant's active cards, newest first, as the lines of a file.
+
+    One page is in memory at a time; its length follows the size of the cards. Raises ValueError with the gateway's
+    refusal.
+    """
+    filters = {} if card_type is None else {"card_type": card_type}
+    cursor: str | None = None
+    limit = FIRST_PAGE
+    async with httpx.AsyncClient(base_url=url, headers=headers, timeout=60) as client:
+        while True:
+            parameters = filters | {"limit": str(limit)} | ({} if cursor is None else {"cursor": cursor})
+            response = await _request(client, "GET", "/api/v1/cards", params=parameters)
+            page = msgspec.json.decode(response.content, type=_ExportedPage)
+            if page.cards:
+                yield msgspec.json.encode({"cards": page.cards}) + b"\n"
+                bytes_per_card = len(response.content) // len(page.cards)
+                limit = max(1, min(LONGEST_PAGE, PAGE_BYTES // bytes_per_card))
+            cursor = page.next_cursor
+            if cursor is None:
+                return
+
+
 async def _send(client: httpx.AsyncClient, line: bytes) -> _Counts:
-    """Sends one line, again while the gateway is busy: the key makes that safe. Raises ValueError with its refusal."""
+    """Sends one line. Raises ValueError with its refusal."""
     headers = {"Idempotency-Key": idempotency_key(line), "Content-Type": "application/json"}
+    response = await _request(client, "POST", "/api/v1/cards/batch", content=line, headers=headers)
+    counts = msgspec.json.decode(response.content, type=_Counts)
+    # A replay answers what the first request was told: this run created none of it.
+    if response.headers.get("x-idempotency-cache") == "HIT":
+        return _Counts(0, counts.created_count + counts.existing_count)
+    return counts
+
+
+async def _request(client: httpx.AsyncClient, method: str, path: str, **arguments: Any) -> httpx.Response:
+    """Sends a request that may be repeated, again while the gateway is busy. Raises ValueError with its refusal."""
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            response = await client.post("/api/v1/cards/batch", content=line, headers=headers)
+            response = await client.request(method, path, **arguments)
         except httpx.TransportError:
             if attempt == ATTEMPTS:
                 raise
         else:
             if response.is_success:
-                counts = msgspec.json.decode(response.content, type=_Counts)
-                # A replay answers what the first request was told: this run created none of it.
-                if response.headers.get("x-idempotency-cache") == "HIT":
-                    return _Counts(0, counts.created_count + counts.existing_count)
-                return counts
+                return response
             if "retry-after" not in response.headers or attempt == ATTEMPTS:
                 raise ValueError(_reason(response))
         await asyncio.sleep(0.2 * 2**attempt)

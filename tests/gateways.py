@@ -86,7 +86,7 @@ def environment_of(variables: Mapping[str, str]) -> dict[str, str]:
 def running_gateway(folder: Path, variables: Mapping[str, str]) -> Iterator[Gateway]:
     """`cardbase serve` in a folder, with environment variables, on a free port unless PORT names one."""
     folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / "output", "wb") as output, open(folder / "log", "wb") as log:
+    with (folder / "output").open("wb") as output, (folder / "log").open("wb") as log:
         process = subprocess.Popen(
             [*COMMAND, "serve"],
             cwd=folder,

@@ -40,7 +40,9 @@ begin
                 ('api', array['cardbase_api', 'cardbase_maintenance', 'cardbase_finder']),
                 ('app', array['cardbase_api', 'cardbase_maintenance', 'cardbase_finder']),
                 -- for the maintenance functions that a worker runs
-                ('app', array['cardbase_worker'])
+                ('app', array['cardbase_worker']),
+                -- for the version that tells when to read the catalog anew
+                ('deployment', array['cardbase_api'])
             ) as line (schema_name, role_names)
             cross join unnest(line.role_names) as role_name
         ),
@@ -122,5 +124,14 @@ comment on column deployment.state.catalog_version is 'Raised by each such deplo
 comment on column deployment.state.fingerprint is 'SHA-256 of each function, policy and table''s grants, by name.';
 
 insert into deployment.state default values on conflict do nothing;
+
+do $do$
+begin
+    if not has_column_privilege('cardbase_api', 'deployment.state', 'catalog_version', 'select') then
+        grant select (catalog_version) on deployment.state to cardbase_api;
+        raise info 'table deployment.state: select (catalog_version) granted to cardbase_api';
+    end if;
+end;
+$do$;
 
 reset role;

@@ -12,7 +12,7 @@ select
     jsonb_build_object('n', n, 'rare', n <= 4, 'common', true)
 from generate_series(1, 450) as n;
 insert into app.cards (tenant_id, card_id, card_type, content)
-values (tests.tenant('globex'), 'bbbbbbbb-0000-0000-0000-000000000001', 'voice', '{"rare": true, "common": true}');
+values (tests.tenant('globex'), 'aaaaaaaa-0000-0000-0000-000000000451', 'voice', '{"rare": true, "common": true}');
 
 -- The last digits of what is found, with only those parameters that matter here.
 create function tests.found(

@@ -2,15 +2,23 @@ begin;
 \ir helpers/tests.psql
 select plan(29);
 
+-- A new tenant each time: rows that an earlier run left, rolled back and not yet vacuumed, would be counted as read.
+select set_config('tests.large_tenant', gen_random_uuid()::text, true);
+create function tests.large_tenant()
+returns uuid
+language sql
+stable
+return current_setting('tests.large_tenant')::uuid;
+
 -- A tenant with 100,000 cards beside one with 20,000. What a filter finds is among the oldest, where a walk through all
--- newer cards would be dear: 10,000 voices, 60,000 made by ada, a session of 100, five rare ones; 20,000 in the middle
--- are deleted.
+-- newer cards would be dear: 10,000 voices, 60,000 made by ada, a session of 100. 20,000 in the middle are deleted, and
+-- five in all are rare.
 insert into app.cards (tenant_id, card_id, card_type, content, source_session_id, created_by, deleted_at)
 select
-    tests.tenant('acme'),
+    tests.large_tenant(),
     ('01000000-0000-7000-8000-' || lpad(n::text, 12, '0'))::uuid,
     case when n <= 10000 then 'voice' else 'insight' end,
-    jsonb_build_object('n', n, 'language', 'en', 'rare', n % 20000 = 1 and n <= 100000),
+    jsonb_build_object('n', n, 'language', 'en', 'rare', n % 20000 = 1),
     case when n <= 100 then '01000000-0000-7000-8000-000000000000'::uuid when n % 7 = 0 then gen_random_uuid() end,
     case when n <= 60000 then 'ada' else 'eve' end,
     case when n between 40001 and 60000 then '2026-01-02'::timestamptz end
@@ -27,11 +35,12 @@ select
     card.card_id,
     1,
     '2026-01-03'
-from app.cards as card;
+from app.cards as card
+where card.tenant_id = tests.large_tenant();
 -- 20,000 events of one card, one each of the others of its tenant.
 insert into app.card_usage (tenant_id, card_id, usage_id)
 select
-    tests.tenant('acme'),
+    tests.large_tenant(),
     ('01000000-0000-7000-8000-' || lpad(greatest(n - 20000, 1)::text, 12, '0'))::uuid,
     ('00e00000-0000-7000-8000-' || lpad(n::text, 12, '0'))::uuid
 from generate_series(1, 40000) as n;
@@ -172,36 +181,36 @@ return jsonb_path_exists(
 
 -- Pages of 50: 51 are looked for, one more than asked for, and 50 got.
 select is(
-    tests.reads($$ select api.list_cards(tests.tenant('acme')) $$, 'app.cards', 102),
+    tests.reads($$ select api.list_cards(tests.large_tenant()) $$, 'app.cards', 102),
     '{"rows": "at most 102", "indexes": ["cards_active", "cards_pkey"], "is_scanned": false}'::jsonb,
     'the list of active cards reads a page from their index'
 );
 select is(
-    tests.reads($$ select api.list_cards(tests.tenant('acme'), include_deleted => true) $$, 'app.cards', 102),
+    tests.reads($$ select api.list_cards(tests.large_tenant(), include_deleted => true) $$, 'app.cards', 102),
     '{"rows": "at most 102", "indexes": ["cards_pkey"], "is_scanned": false}'::jsonb,
     'the list of all cards reads a page from the key'
 );
 select is(
-    tests.reads($$ select api.list_cards(tests.tenant('acme'), 'voice') $$, 'app.cards', 102),
+    tests.reads($$ select api.list_cards(tests.large_tenant(), 'voice') $$, 'app.cards', 102),
     '{"rows": "at most 102", "indexes": ["cards_card_type", "cards_pkey"], "is_scanned": false}'::jsonb,
     'the list of a type reads a page from its index, however old its cards are'
 );
 select is(
     tests.reads(
-        $$ select api.list_cards(tests.tenant('acme'), 'insight', include_deleted => true) $$, 'app.cards', 102
+        $$ select api.list_cards(tests.large_tenant(), 'insight', include_deleted => true) $$, 'app.cards', 102
     ),
     '{"rows": "at most 102", "indexes": ["cards_card_type", "cards_pkey"], "is_scanned": false}'::jsonb,
     'the list of a type that most cards are of reads a page from its index'
 );
 select is(
-    tests.reads($$ select api.list_cards(tests.tenant('acme'), created_by => 'ada') $$, 'app.cards', 102),
+    tests.reads($$ select api.list_cards(tests.large_tenant(), created_by => 'ada') $$, 'app.cards', 102),
     '{"rows": "at most 102", "indexes": ["cards_created_by", "cards_pkey"], "is_scanned": false}'::jsonb,
     'the list of a maker passes over 20,000 deleted cards in its index'
 );
 select is(
     tests.reads(
         $$
-        select api.list_cards(tests.tenant('acme'), source_session_id => '01000000-0000-7000-8000-000000000000')
+        select api.list_cards(tests.large_tenant(), source_session_id => '01000000-0000-7000-8000-000000000000')
         $$,
         'app.cards',
         102
@@ -212,7 +221,7 @@ select is(
 select is(
     tests.reads(
         $$
-        select api.list_cards(tests.tenant('acme'), 'voice', '01000000-0000-7000-8000-000000000000', 'ada')
+        select api.list_cards(tests.large_tenant(), 'voice', '01000000-0000-7000-8000-000000000000', 'ada')
         $$,
         'app.cards',
         102
@@ -221,28 +230,28 @@ select is(
     'of all filters together the session chooses the index'
 );
 select is(
-    tests.reads($$ select api.list_cards(tests.tenant('acme'), 'insight', created_by => 'ada') $$, 'app.cards', 102),
+    tests.reads($$ select api.list_cards(tests.large_tenant(), 'insight', created_by => 'ada') $$, 'app.cards', 102),
     '{"rows": "at most 102", "indexes": ["cards_card_type", "cards_pkey"], "is_scanned": false}'::jsonb,
     'of type and maker the type chooses the index, and 40,000 cards of other makers are passed over in it'
 );
 select is(
-    tests.reads($$ select api.list_cards(tests.tenant('acme'), 'voice', "limit" => 1000) $$, 'app.cards', 2002),
+    tests.reads($$ select api.list_cards(tests.large_tenant(), 'voice', "limit" => 1000) $$, 'app.cards', 2002),
     '{"rows": "at most 2002", "indexes": ["cards_card_type", "cards_pkey"], "is_scanned": false}'::jsonb,
     'a page of 1,000 is read as one of 50 is'
 );
 select is(
-    tests.reads($$ select api.list_cards(tests.tenant('acme'), "limit" => 1000) $$, 'app.card_usage_totals', 1000),
+    tests.reads($$ select api.list_cards(tests.large_tenant(), "limit" => 1000) $$, 'app.card_usage_totals', 1000),
     '{"rows": "at most 1000", "indexes": ["card_usage_totals_pkey"], "is_scanned": false}'::jsonb,
     'the usage of a page''s cards is read one by one, by the key'
 );
 
 -- Depth
-select tests.set_tenant(tests.tenant('acme'));
+select tests.set_tenant(tests.large_tenant());
 select is(
     tests.reads(
         $$
         select app.find_cards(
-            tests.tenant('acme'), null, null, null, null, false, '01000000-0000-7000-8000-000000020000', 51
+            tests.large_tenant(), null, null, null, null, false, '01000000-0000-7000-8000-000000020000', 51
         )
         $$,
         'app.cards',
@@ -255,7 +264,7 @@ select is(
     tests.reads(
         $$
         select app.find_cards(
-            tests.tenant('acme'), 'voice', null, null, null, false, '01000000-0000-7000-8000-000000000500', 51
+            tests.large_tenant(), 'voice', null, null, null, false, '01000000-0000-7000-8000-000000000500', 51
         )
         $$,
         'app.cards',
@@ -268,7 +277,7 @@ select is(
     tests.reads(
         $$
         select app.find_cards(
-            tests.tenant('acme'), null, null, 'ada', null, true, '01000000-0000-7000-8000-000000000500', 51
+            tests.large_tenant(), null, null, 'ada', null, true, '01000000-0000-7000-8000-000000000500', 51
         )
         $$,
         'app.cards',
@@ -280,7 +289,7 @@ select is(
 
 -- What contains finds
 select is(
-    tests.reads($$ select api.list_cards(tests.tenant('acme'), contains => '{"language": "en"}') $$, 'app.cards', 102),
+    tests.reads($$ select api.list_cards(tests.large_tenant(), contains => '{"language": "en"}') $$, 'app.cards', 102),
     '{"rows": "at most 102", "indexes": ["cards_active", "cards_pkey"], "is_scanned": false}'::jsonb,
     'a content that every card has is found without the index on content, and without a sort'
 );
@@ -288,7 +297,7 @@ select is(
     tests.reads(
         $$
         select app.find_cards(
-            tests.tenant('acme'), null, null, null, '{"language": "en"}', false, '01000000-0000-7000-8000-000000020000', 51
+            tests.large_tenant(), null, null, null, '{"language": "en"}', false, '01000000-0000-7000-8000-000000020000', 51
         )
         $$,
         'app.cards',
@@ -301,7 +310,7 @@ select is(
     tests.reads(
         $$
         select app.find_cards(
-            tests.tenant('acme'), null, null, null, '{"language": "en"}', false, '01000000-0000-7000-8000-000000000020', 51
+            tests.large_tenant(), null, null, null, '{"language": "en"}', false, '01000000-0000-7000-8000-000000000020', 51
         )
         $$,
         'app.cards',
@@ -312,14 +321,14 @@ select is(
 );
 select is(
     tests.reads(
-        $$ select api.list_cards(tests.tenant('acme'), contains => '{"rare": true}') $$, 'app.cards', 2 * 5100 + 10
+        $$ select api.list_cards(tests.large_tenant(), contains => '{"rare": true}') $$, 'app.cards', 2 * 5100 + 10
     ),
     '{"rows": "at most 10210", "indexes": ["cards_active", "cards_content", "cards_pkey"], "is_scanned": false}'::jsonb,
     'a rare content is found by the index on content, after a hundred candidates for each card asked for'
 );
 select is(
     tests.reads(
-        $$ select api.list_cards(tests.tenant('acme'), 'insight', contains => '{"rare": true}') $$,
+        $$ select api.list_cards(tests.large_tenant(), 'insight', contains => '{"rare": true}') $$,
         'app.cards',
         2 * 5100 + 10
     ),
@@ -332,7 +341,7 @@ select is(
 );
 select is(
     tests.reads(
-        $$ select app.count_cards(tests.tenant('acme'), null, null, null, '{"rare": true}', false) $$, 'app.cards', 5
+        $$ select app.count_cards(tests.large_tenant(), null, null, null, '{"rare": true}', false) $$, 'app.cards', 5
     ),
     '{"rows": "at most 5", "indexes": ["cards_content"], "is_scanned": false}'::jsonb,
     'a rare content is counted by the index on content'
@@ -340,7 +349,7 @@ select is(
 select is(
     tests.reads(
         $$
-        select app.count_cards(tests.tenant('acme'), null, '01000000-0000-7000-8000-000000000000', null, null, false)
+        select app.count_cards(tests.large_tenant(), null, '01000000-0000-7000-8000-000000000000', null, null, false)
         $$,
         'app.cards',
         100
@@ -353,14 +362,14 @@ select tests.set_tenant(null);
 -- History
 select is(
     tests.reads(
-        $$ select api.list_usage(tests.tenant('acme'), '01000000-0000-7000-8000-000000000001') $$, 'app.card_usage', 52
+        $$ select api.list_usage(tests.large_tenant(), '01000000-0000-7000-8000-000000000001') $$, 'app.card_usage', 52
     ),
     '{"rows": "at most 52", "indexes": ["card_usage_pkey"], "is_scanned": false}'::jsonb,
     'a history of 20,000 events reads a page from the key'
 );
 select is(
     tests.reads(
-        $$ select api.list_usage(tests.tenant('acme'), '01000000-0000-7000-8000-000000000001', 1000) $$,
+        $$ select api.list_usage(tests.large_tenant(), '01000000-0000-7000-8000-000000000001', 1000) $$,
         'app.card_usage',
         1002
     ),
@@ -371,12 +380,12 @@ select is(
     tests.reads(
         $$
         select api.list_usage(
-            tests.tenant('acme'),
+            tests.large_tenant(),
             '01000000-0000-7000-8000-000000000001',
             50,
             app.encode_cursor(
                 app.request_fingerprint(
-                    'list_usage', jsonb_build_array(tests.tenant('acme'), '01000000-0000-7000-8000-000000000001')
+                    'list_usage', jsonb_build_array(tests.large_tenant(), '01000000-0000-7000-8000-000000000001')
                 ),
                 '00e00000-0000-7000-8000-000000000100'
             )
@@ -390,7 +399,7 @@ select is(
 );
 
 -- The plans themselves
-select tests.set_tenant(tests.tenant('acme'));
+select tests.set_tenant(tests.large_tenant());
 create temporary table plan as
 select
     line.name,
@@ -399,16 +408,16 @@ from (
     values
     (
         'all', 'app.find_cards'::regproc, 'with candidate',
-        $$ tests.tenant('acme'), null, null, null, null, false, '01000000-0000-7000-8000-000000020000', 51 $$
+        $$ tests.large_tenant(), null, null, null, null, false, '01000000-0000-7000-8000-000000020000', 51 $$
     ),
     (
         'type', 'app.find_cards', 'with candidate',
-        $$ tests.tenant('acme'), 'insight', null, null, null, false, '01000000-0000-7000-8000-000000099000', 1001 $$
+        $$ tests.large_tenant(), 'insight', null, null, null, false, '01000000-0000-7000-8000-000000099000', 1001 $$
     ),
     (
         'contains', 'app.find_cards', 'with match',
         $$
-        tests.tenant('acme'), 'insight', null, 'ada', '{"rare": true}', false, '01000000-0000-7000-8000-000000099000', 51
+        tests.large_tenant(), 'insight', null, 'ada', '{"rare": true}', false, '01000000-0000-7000-8000-000000099000', 51
         $$
     )
 ) as line (name, function, beginning, arguments);

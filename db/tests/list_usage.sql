@@ -16,7 +16,9 @@ select
     9,
     '2026-01-03'
 from app.cards
-where cards.card_id <> '01000000-0000-7000-8000-000000000004';
+where
+    cards.tenant_id in (tests.tenant('acme'), tests.tenant('globex'))
+    and cards.card_id <> '01000000-0000-7000-8000-000000000004';
 -- The ids are older than any made now, and end in the order of use.
 insert into app.card_usage (tenant_id, card_id, usage_id, workflow_id, workflow_type, session_id, used_at)
 values

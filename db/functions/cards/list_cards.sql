@@ -113,10 +113,10 @@ $$;
 comment on function api.list_cards(uuid, text, uuid, text, jsonb, boolean, integer, text, text) is
 $$Lists cards, newest first, a page at a time.
 
-Filters narrow the list: card_type, source_session_id, created_by, and contains, a JSON object that content must contain.
-Deleted cards are in it only with include_deleted. Answers at most limit cards (1 to 1,000, else 50) and next_cursor,
-null on the last page; send it as cursor, with the same filters, for the next page. With count "exact" the answer has the
-total, too.
+Filters narrow the list: card_type, source_session_id, created_by, and contains, a JSON object that content must
+contain. Deleted cards are in it only with include_deleted. Answers at most limit cards (1 to 1,000, else 50) and
+next_cursor, null on the last page; send it as cursor, with the same filters, for the next page. With count "exact" the
+answer has the total, too.
 
 PT422: a filter, limit, cursor or count is not valid.$$;
 alter function api.list_cards(uuid, text, uuid, text, jsonb, boolean, integer, text, text) owner to cardbase_api;

@@ -98,8 +98,8 @@ $$;
 comment on function api.list_usage(uuid, uuid, integer, text) is
 $$Lists the recorded uses of one card, newest first, a page at a time.
 
-Answers at most limit events (1 to 1,000, else 50) and next_cursor, null on the last page; send it as cursor for the next
-page. A repeat of a workflow counts as a use but is no event.
+Answers at most limit events (1 to 1,000, else 50) and next_cursor, null on the last page; send it as cursor for the
+next page. A repeat of a workflow counts as a use but is no event.
 
 PT404: the tenant has no such card, or it was deleted. PT422: limit or cursor is not valid.$$;
 alter function api.list_usage(uuid, uuid, integer, text) owner to cardbase_api;

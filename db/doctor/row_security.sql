@@ -1,0 +1,77 @@
+-- Tables that row-level security does not hold on, or that a role has a privilege on and no policy for: it would see
+-- nothing, and the next policy that somebody adds in haste would show it too much.
+with relations as (
+    select
+        relation.oid,
+        relation.relacl,
+        relation.relowner,
+        relation.relrowsecurity,
+        relation.relforcerowsecurity
+    from pg_class as relation
+    where
+        relation.relnamespace in (
+            select pg_namespace.oid
+            from pg_namespace
+            where pg_namespace.nspname in ('app', 'api')
+        )
+        and relation.relkind in ('r', 'p')
+),
+
+granted as (
+    select
+        relations.oid,
+        acl.grantee,
+        acl.privilege_type
+    from relations
+    cross join aclexplode(relations.relacl) as acl
+    where acl.grantee not in (0, relations.relowner)
+    union
+    select
+        relations.oid,
+        acl.grantee,
+        acl.privilege_type
+    from relations
+    inner join pg_attribute as attribute on relations.oid = attribute.attrelid
+    cross join aclexplode(attribute.attacl) as acl
+    where acl.grantee not in (0, relations.relowner)
+)
+
+select
+    format('table %s', relations.oid::regclass) as subject,
+    'row-level security is not enabled: every tenant''s rows are everybody''s who may read it' as problem,
+    format('alter table %s enable row level security;', relations.oid::regclass) as remedy
+from relations
+where not relations.relrowsecurity
+union all
+select
+    format('table %s', relations.oid::regclass),
+    'row-level security is not forced: its owner walks past the policies',
+    format('alter table %s force row level security;', relations.oid::regclass)
+from relations
+where not relations.relforcerowsecurity
+union all
+select
+    format('table %s', granted.oid::regclass),
+    format('%s may %s, but no policy is for it', granted.grantee::regrole, lower(granted.privilege_type)),
+    'Add a policy for the role in db/policies, or take the privilege away there.'
+from granted
+where
+    granted.privilege_type in ('SELECT', 'INSERT', 'UPDATE', 'DELETE')
+    and not exists (
+        select
+        from pg_policy as policy
+        where
+            policy.polrelid = granted.oid
+            and policy.polpermissive
+            and granted.grantee = any(policy.polroles)
+            and policy.polcmd in (
+                '*',
+                case granted.privilege_type
+                    when 'SELECT' then 'r'
+                    when 'INSERT' then 'a'
+                    when 'UPDATE' then 'w'
+                    else 'd'
+                end
+            )
+    )
+order by 1, 2

@@ -1,0 +1,44 @@
+-- One bounded step of everything that has to be done now and then, by one process at a time.
+--   usage_retention_days   usage events are kept for so many days, 1 to 36,500; null: for ever
+--   maximum_rows           how many rows each task removes at most, 1 to 100,000
+-- Answers a row for each task: what it cares for, and how many rows it removed. A task that removed maximum_rows has
+-- more to do: call again. No rows at all: another process is at it.
+-- Errors: 22023, a parameter is out of range.
+-- The lock lasts as long as the transaction, so that it also works behind a pooler that changes servers between them.
+create or replace function app.run_maintenance(
+    usage_retention_days integer default null,
+    maximum_rows integer default 1000
+)
+returns table (task text, purged bigint)
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if not pg_try_advisory_xact_lock(hashtextextended('cardbase maintenance', 0)) then
+        return;
+    end if;
+
+    return query
+    select
+        'idempotency_store',
+        app.purge_idempotency_store(run_maintenance.maximum_rows);
+
+    if run_maintenance.usage_retention_days is not null then
+        return query
+        select
+            'card_usage',
+            app.purge_card_usage(run_maintenance.usage_retention_days, run_maintenance.maximum_rows);
+    end if;
+end;
+$$;
+
+comment on function app.run_maintenance(integer, integer) is
+$$One bounded step of everything that has to be done now and then, by one process at a time.
+
+Answers a row for each task, with the number of rows it removed. No rows at all: another process is at it. 22023: a
+parameter is out of range.$$;
+alter function app.run_maintenance(integer, integer) owner to cardbase_maintenance;
+revoke all on function app.run_maintenance(integer, integer) from public;
+grant execute on function app.run_maintenance(integer, integer) to cardbase_worker;

@@ -1,0 +1,41 @@
+-- Makes the running transaction the only one at work under a tenant's idempotency key, or answers what an earlier request
+-- with that key got: for functions that have the key but leave its keeping to their caller.
+--   tenant_id         the tenant; applied to the transaction here
+--   idempotency_key   1 to 255 characters
+--   function_name     the function that the request is for
+--   request           all that makes two requests for it the same
+-- Answers the kept reply with the header X-Idempotency-Cache: HIT; or a row of nulls: the caller does the work, in this
+-- transaction, and calls api.remember_request.
+-- Errors: as app.claim_idempotency_key.
+create or replace function api.claim_request(
+    tenant_id uuid,
+    idempotency_key text,
+    function_name text,
+    request jsonb
+)
+returns api.reply
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform set_config('app.current_tenant_id', claim_request.tenant_id::text, true);
+
+    return app.claim_idempotency_key(
+        claim_request.tenant_id,
+        claim_request.idempotency_key,
+        app.request_fingerprint(claim_request.function_name, claim_request.request)
+    );
+end;
+$$;
+
+comment on function api.claim_request(uuid, text, text, jsonb) is
+$$Claims a tenant's idempotency key for a call of a function that doesn't keep it itself.
+
+@internal
+PT422: the key is not valid, or was used for another request. PT409: a request with it is still at work after
+2 seconds.$$;
+alter function api.claim_request(uuid, text, text, jsonb) owner to cardbase_api;
+revoke all on function api.claim_request(uuid, text, text, jsonb) from public;
+grant execute on function api.claim_request(uuid, text, text, jsonb) to cardbase_gateway, cardbase_service;

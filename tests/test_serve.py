@@ -1,0 +1,178 @@
+"""`cardbase serve` as a process: start, stop, signals, workers."""
+
+import re
+import signal
+import socket
+import subprocess
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from shutil import which
+from uuid import UUID
+
+import httpx
+import psutil
+import pytest
+from gateways import Gateway, is_alive, run_cardbase, running_gateway, wait_until
+from locks import Holder, waiting_for_locks
+from servers import Database, open_folder, run_psql
+
+from gateway.embedded import EmbeddedError, running
+
+BATCH = "/api/v1/cards/batch"
+BODY = {"cards": [{"card_type": "company", "content": {"name": "Acme"}}]}
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """An empty folder to serve in; a database that is left running there is stopped after the test."""
+    with open_folder() as created:
+        yield created
+        if (created / ".cardbase").exists():
+            with suppress(EmbeddedError), running(created / ".cardbase"):
+                pass  # the last to leave stops the server
+
+
+def postmaster(folder: Path) -> int:
+    """The process of the embedded database."""
+    return int((folder / ".cardbase" / "postgres" / "postmaster.pid").read_text().splitlines()[0])
+
+
+def test_cold_start_in_an_empty_folder_serves_on_an_embedded_database(folder: Path) -> None:
+    with running_gateway(folder, {}) as gateway:
+        address = gateway.address
+        assert f"  docs  {address}/docs\n" in gateway.output
+        assert httpx.get(f"{address}/docs").status_code == 200
+        assert httpx.get(f"{address}/ready").json() == {"ready": True}
+
+        found = re.search(r"^  SQL   (postgresql://cardbase_service@\S+)$", gateway.output, re.MULTILINE)
+        assert found
+        call = f"select status from api.retrieve_cards('{UUID(int=1)}', array['{UUID(int=2)}'::uuid])"
+        assert run_psql(found[1], "-c", call) == "200"
+
+        server = postmaster(folder)
+        assert is_alive(server)
+        assert gateway.stop() == 0
+    assert not is_alive(server)
+
+
+@pytest.mark.skipif(which("curl") is None, reason="curl is not installed")
+def test_printed_curl_line_works_when_pasted(gateway: Gateway) -> None:
+    command = gateway.output[gateway.output.index("curl ") :]
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, check=True)
+    assert '"card_type": "company"' in done.stdout
+
+
+def test_cards_and_keys_survive_a_restart_of_gateway_and_database(folder: Path, tenant_id: UUID) -> None:
+    key = {"Idempotency-Key": "before the restart"}
+    with running_gateway(folder, {}) as gateway, gateway.client(tenant_id) as client:
+        first = client.post(BATCH, json=BODY, headers=key)
+        (card,) = first.json()["cards"]
+        client.post(f"/api/v1/cards/{card['card_id']}/usage", json={"workflow_id": "w"})
+        server = postmaster(folder)
+    assert not is_alive(server)
+
+    with running_gateway(folder, {}) as gateway, gateway.client(tenant_id) as client:
+        replay = client.post(BATCH, json=BODY, headers=key)
+        assert (replay.status_code, replay.content) == (201, first.content)
+        assert replay.headers["x-idempotency-cache"] == "HIT"
+        repeat = client.post(f"/api/v1/cards/{card['card_id']}/usage", json={"workflow_id": "w"})
+        assert (repeat.json()["usage_count"], repeat.headers["x-event-recorded"]) == (2, "false")
+
+
+def test_after_a_kill_the_next_start_finds_the_data(folder: Path, tenant_id: UUID) -> None:
+    with running_gateway(folder, {}) as gateway, gateway.client(tenant_id) as client:
+        first = client.post(BATCH, json=BODY, headers={"Idempotency-Key": "k"})
+        gateway.stop(signal.SIGKILL)
+
+    with running_gateway(folder, {}) as gateway, gateway.client(tenant_id) as client:
+        replay = client.post(BATCH, json=BODY, headers={"Idempotency-Key": "k"})
+        assert (replay.content, replay.headers["x-idempotency-cache"]) == (first.content, "HIT")
+        server = postmaster(folder)
+    assert not is_alive(server)
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_signal_finishes_the_request_under_way(
+    database: Database,
+    make_gateway: Callable[..., Gateway],
+    tenant_id: UUID,
+    number: signal.Signals,
+    status: int,
+    workers: str,
+) -> None:
+    gateway = make_gateway(database, WORKERS=workers, DATABASE_STATEMENT_TIMEOUT_MS="30000")
+    with gateway.client(tenant_id) as client, ThreadPoolExecutor(1) as pool:
+        with Holder(database, "lock table app.cards in exclusive mode") as holder:
+            under_way = pool.submit(client.post, BATCH, json=BODY)
+            wait_until(lambda: waiting_for_locks(database) == 1)
+            gateway.process.send_signal(number)
+            wait_until(lambda: not takes_connections(gateway.port))
+            assert gateway.process.poll() is None
+            assert not under_way.done()
+            holder.release()
+        response = under_way.result()
+    assert (response.status_code, response.json()["created_count"]) == (201, 1)
+    assert gateway.process.wait(30) == status
+    assert "Traceback" not in gateway.log
+
+
+def takes_connections(port: int) -> bool:
+    with socket.socket() as connection:
+        return connection.connect_ex(("127.0.0.1", port)) == 0
+
+
+def test_port_that_is_taken_is_one_line(gateway: Gateway, shared_database: Database, tmp_path: Path) -> None:
+    variables = {"PORT": str(gateway.port), "DATABASE_URL": shared_database.url("cardbase_gateway")}
+    done = run_cardbase("serve", folder=tmp_path, **variables)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert line == f"cardbase: HOST, PORT: 127.0.0.1:{gateway.port} can't be had: Address already in use"
+
+
+def test_several_workers_share_the_work_and_end_together(
+    shared_database: Database, make_gateway: Callable[..., Gateway], tenant_id: UUID
+) -> None:
+    gateway = make_gateway(shared_database, WORKERS="2")
+    workers = [child for child in psutil.Process(gateway.process.pid).children() if takes_requests(child)]
+    assert len(workers) == 2
+    with gateway.client(tenant_id) as client:
+        assert client.post(BATCH, json=BODY).status_code == 201
+        assert client.post(BATCH, json=BODY).status_code == 200
+    assert gateway.stop() == 0
+    assert not any(is_alive(worker.pid) for worker in workers)
+
+
+def test_killed_worker_is_replaced(shared_database: Database, make_gateway: Callable[..., Gateway]) -> None:
+    gateway = make_gateway(shared_database, WORKERS="2")
+    parent = psutil.Process(gateway.process.pid)
+    before = {child.pid for child in parent.children() if takes_requests(child)}
+    killed = before.pop()
+    psutil.Process(killed).kill()
+
+    def is_replaced() -> bool:
+        return len({child.pid for child in parent.children() if takes_requests(child)} - {killed}) == 2
+
+    wait_until(is_replaced, 30)
+    with gateway.client() as client:
+        assert client.get("/ready").status_code == 200
+
+
+def takes_requests(process: psutil.Process) -> bool:
+    """Whether it is a worker: multiprocessing also has a process that keeps track of resources."""
+    try:
+        return any("spawn_main" in argument for argument in process.cmdline())
+    except psutil.Error:
+        return False
+
+
+def test_gateway_starts_without_a_database_and_says_so(make_gateway: Callable[..., Gateway], tenant_id: UUID) -> None:
+    gateway = make_gateway(DATABASE_URL="postgresql://cardbase_gateway@/nothing?host=/nowhere")
+    with gateway.client(tenant_id) as client:
+        answers = [client.get("/ready"), client.post(BATCH, json=BODY)]
+    assert [answer.status_code for answer in answers] == [503, 503]
+    assert answers[1].headers["retry-after"] == "1"
+    assert answers[1].json()["error"]["code"] == "DATABASE_UNAVAILABLE"

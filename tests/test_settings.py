@@ -1,0 +1,180 @@
+"""Configuration from environment variables."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from gateways import run_cardbase
+
+from gateway.settings import Settings, SettingsError, load_settings
+
+SECRET = "correct-horse-battery-staple-0123456789"
+
+
+def test_defaults_are_those_that_are_documented() -> None:
+    settings = load_settings({})
+    documented = {
+        "database_url": None,
+        "deploy_database_url": None,
+        "host": "127.0.0.1",
+        "port": 8002,
+        "workers": 1,
+        "database_pool_min": 5,
+        "database_pool_max": 20,
+        "database_acquire_timeout_ms": 2000,
+        "database_statement_timeout_ms": 5000,
+        "jwt_secret_key": None,
+        "jwt_algorithm": "HS256",
+        "jwt_public_key": None,
+        "access_token_expire_minutes": 60,
+        "redis_url": None,
+        "rate_limit_per_minute": 0,
+        "allowed_origins": (),
+        "max_body_bytes": 8_388_608,
+        "idempotency_ttl_hours": 24,
+        "default_page_size": 20,
+        "max_page_size": 100,
+        "environment": "development",
+        "log_level": "info",
+        "data_folder": Path(".cardbase"),
+    }
+    assert {name: getattr(settings, name) for name in documented} == documented
+
+
+@pytest.mark.parametrize(
+    ("environment", "trusted"),
+    [
+        ({}, True),
+        ({"JWT_SECRET_KEY": SECRET}, False),
+        ({"JWT_PUBLIC_KEY": "-----BEGIN PUBLIC KEY-----", "JWT_ALGORITHM": "ES256"}, False),
+        ({"JWT_SECRET_KEY": SECRET, "TRUST_TENANT_HEADER": "true"}, True),
+        ({"TRUST_TENANT_HEADER": "false"}, False),
+    ],
+    ids=["no key", "secret", "public key", "secret, told to trust", "told not to trust"],
+)
+def test_tenant_header_is_trusted_while_no_key_is_set(environment: dict[str, str], trusted: bool) -> None:
+    assert load_settings(environment).trusts_tenant_header is trusted
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "field", "value"),
+    [
+        ("PORT", "0", "port", 0),
+        ("PORT", " 80 ", "port", 80),
+        ("PORT", "", "port", 8002),
+        ("WORKERS", "2", "workers", 2),
+        ("TRUST_TENANT_HEADER", "Yes", "trust_tenant_header", True),
+        ("TRUST_TENANT_HEADER", "0", "trust_tenant_header", False),
+        ("ALLOWED_ORIGINS", "https://a.example, https://b.example,", "allowed_origins", ("https://a.example", "https://b.example")),
+        ("LOG_LEVEL", "debug", "log_level", "debug"),
+        ("DATA_FOLDER", "/srv/cards", "data_folder", Path("/srv/cards")),
+        ("DATABASE_URL", "postgres://u@h/d", "database_url", "postgres://u@h/d"),
+        ("REDIS_URL", "rediss://cache:6380/1", "redis_url", "rediss://cache:6380/1"),
+    ],
+)  # fmt: skip
+def test_variable_becomes_a_setting(variable: str, text: str, field: str, value: Any) -> None:
+    assert getattr(load_settings({variable: text}), field) == value
+
+
+@pytest.mark.parametrize(
+    ("variable", "text"),
+    [
+        ("PORT", "eighty"),
+        ("PORT", "-1"),
+        ("PORT", "65536"),
+        ("PORT", "80.5"),
+        ("WORKERS", "0"),
+        ("WORKERS", "many"),
+        ("DATABASE_POOL_MIN", "-1"),
+        ("DATABASE_POOL_MIN", "21"),
+        ("DATABASE_POOL_MAX", "0"),
+        ("DATABASE_ACQUIRE_TIMEOUT_MS", "0"),
+        ("DATABASE_ACQUIRE_TIMEOUT_MS", "2s"),
+        ("DATABASE_STATEMENT_TIMEOUT_MS", "0"),
+        ("DATABASE_STATEMENT_TIMEOUT_MS", "600001"),
+        ("TENANT_CONNECTIONS", "0"),
+        ("TENANT_WAITING", "0"),
+        ("DATABASE_URL", "mysql://localhost/cards"),
+        ("DATABASE_URL", "localhost"),
+        ("DEPLOY_DATABASE_URL", "sqlite://"),
+        ("REDIS_URL", "http://localhost"),
+        ("JWT_ALGORITHM", "none"),
+        ("JWT_ALGORITHM", "HS512"),
+        ("ACCESS_TOKEN_EXPIRE_MINUTES", "0"),
+        ("TRUST_TENANT_HEADER", "maybe"),
+        ("RATE_LIMIT_PER_MINUTE", "-1"),
+        ("MAX_BODY_BYTES", "0"),
+        ("MAX_BODY_BYTES", "8M"),
+        ("IDEMPOTENCY_TTL_HOURS", "0"),
+        ("DEFAULT_PAGE_SIZE", "0"),
+        ("DEFAULT_PAGE_SIZE", "101"),
+        ("MAX_PAGE_SIZE", "1001"),
+        ("ENVIRONMENT", "x" * 65),
+        ("LOG_LEVEL", "loud"),
+    ],
+)
+def test_wrong_value_is_one_line_that_names_its_variable(variable: str, text: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        load_settings({variable: text})
+    line = str(refused.value)
+    assert line.startswith(f"{variable}: ")
+    assert "\n" not in line
+
+
+@pytest.mark.parametrize(
+    ("environment", "named"),
+    [
+        ({"DATABASE_POOL_MAX": "4"}, {"DATABASE_POOL_MIN", "DATABASE_POOL_MAX"}),
+        ({"MAX_PAGE_SIZE": "19"}, {"DEFAULT_PAGE_SIZE", "MAX_PAGE_SIZE"}),
+        ({"JWT_ALGORITHM": "RS256", "JWT_SECRET_KEY": SECRET}, {"JWT_PUBLIC_KEY", "RS256"}),
+        ({"JWT_PUBLIC_KEY": "-----BEGIN PUBLIC KEY-----"}, {"JWT_ALGORITHM", "JWT_SECRET_KEY", "JWT_PUBLIC_KEY"}),
+    ],
+    ids=["pool", "pages", "key of the wrong kind", "algorithm of the wrong kind"],
+)
+def test_values_that_do_not_go_together_are_one_line_that_names_them(
+    environment: dict[str, str], named: set[str]
+) -> None:
+    with pytest.raises(SettingsError) as refused:
+        load_settings(environment)
+    line = str(refused.value)
+    assert named <= set(re.findall(r"\w+", line))
+    assert "\n" not in line
+    assert SECRET not in line
+
+
+@pytest.mark.parametrize("variable", ["DATABASE_URL", "DEPLOY_DATABASE_URL", "REDIS_URL"])
+def test_refusal_does_not_show_an_address_that_may_hold_a_password(variable: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        load_settings({variable: f"ftp://user:{SECRET}@host"})
+    assert str(refused.value).startswith(f"{variable}: ")
+    assert SECRET not in str(refused.value)
+
+
+def test_settings_do_not_show_their_secrets() -> None:
+    settings = load_settings(
+        {
+            "DATABASE_URL": f"postgresql://user:{SECRET}@host/cards",
+            "DEPLOY_DATABASE_URL": f"postgresql://owner:{SECRET}@host/cards",
+            "REDIS_URL": f"redis://:{SECRET}@cache",
+            "JWT_SECRET_KEY": SECRET,
+        }
+    )
+    assert settings.jwt_secret_key == SECRET
+    assert SECRET not in repr(settings)
+    assert SECRET not in f"{settings!s}"
+
+
+def test_settings_cannot_be_changed() -> None:
+    with pytest.raises(AttributeError):
+        Settings().port = 80  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("command", ["serve", "deploy"])
+def test_command_stops_with_status_2_and_one_line(command: str, tmp_path: Path) -> None:
+    done = run_cardbase(command, folder=tmp_path, DATABASE_POOL_MAX="none")
+    assert done.returncode == 2
+    assert done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("cardbase: DATABASE_POOL_MAX: ")
+    assert list(tmp_path.iterdir()) == []
