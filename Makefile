@@ -53,6 +53,7 @@ lock: .venv/.development ## write the lock files from pyproject.toml (ARGS=--upg
 		--output-file requirements.lock pyproject.toml
 
 up: ## build and start the containers, and wait until they answer
+	@ops/make-secrets
 	docker compose up --detach --build --wait
 
 down: ## stop the containers; their volumes stay

@@ -44,7 +44,7 @@ def quick(peers: Sequence[str]) -> Plan:
     points = [(workload, connections) for connections in (64, 16) for workload in WITH_TARGETS]
     points += [(workload, 16) for workload in WORKLOADS if workload not in WITH_TARGETS]
     points += [(workload, 1) for workload in WITH_TARGETS[:3]]
-    return Plan(peers, points, rounds=1, seconds=1, limit_seconds=80)
+    return Plan(peers, points, rounds=1, seconds=1, limit_seconds=90)
 
 
 def whole(
@@ -81,7 +81,12 @@ def compare(store: Store, plan: Plan, samples: Sequence[Sample], folder: Path, s
                     f"  {one.requests_per_second:8,.0f} requests/s  p99 {one.p99_ms:8.2f} ms"
                     + (f"  {one.errors} ERRORS" if one.errors else "")
                 )
-    return measurements
+    # Side by side, whoever came first.
+    return sorted(measurements, key=lambda one: _place(plan, one))
+
+
+def _place(plan: Plan, one: Measurement) -> tuple[int, int]:
+    return plan.points.index((one.workload, one.connections)), plan.peers.index(one.peer)
 
 
 def _rounds(plan: Plan) -> Iterator[tuple[int, str, int]]:

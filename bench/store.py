@@ -19,7 +19,7 @@ from gateway import embedded
 from gateway.deploy import deploy
 
 LOAD: Final = Path(__file__).with_name("dataset.sql")
-TABLES: Final = ("cards", "card_usage", "card_usage_totals", "idempotency_store")
+TABLES: Final = ("app.cards", "app.card_usage", "app.card_usage_totals", "app.idempotency_store")
 SERVICE_ROLE: Final = "bench_service"
 """What a service logs in as that works on the tables itself: with the rights of cardbase_api, under the policies."""
 
@@ -27,12 +27,13 @@ SAMPLED_CARDS: Final = 20_000
 MAXIMUM_SAMPLES: Final = 2_000
 CARDS_PER_SAMPLE: Final = 4
 
-# A database's secondary indexes, those of unique keys included.
+# The secondary indexes of tables, but for those that hold a constraint.
 INDEXES: Final = """
 select pg_class.oid::regclass::text as name, pg_get_indexdef(pg_class.oid) as definition
 from pg_index
 inner join pg_class on pg_class.oid = pg_index.indexrelid
-where pg_class.relnamespace = 'app'::regnamespace and not pg_index.indisprimary
+where pg_index.indrelid = any($1::regclass[])
+    and not exists (select from pg_constraint where pg_constraint.conindid = pg_index.indexrelid)
 """
 
 
@@ -126,14 +127,14 @@ async def _load(store: Store, tenants: int, cards: int) -> None:
     connection = await asyncpg.connect(store.url())
     try:
         # To build an index at once takes a fraction of the time that its entries take one by one.
-        indexes = await connection.fetch(INDEXES)
+        indexes = await connection.fetch(INDEXES, TABLES)
         for index in indexes:
             await connection.execute(f"drop index {index['name']}")
         await connection.execute(f"set bench.tenants = {tenants:d}; set bench.cards = {cards:d}")
         await connection.execute(LOAD.read_text())
         for index in indexes:
             await connection.execute(index["definition"])
-        await connection.execute("vacuum (analyze) " + ", ".join(f"app.{table}" for table in TABLES))
+        await connection.execute("vacuum (analyze) " + ", ".join(TABLES))
         await connection.execute(
             f"do $$ begin if to_regrole('{SERVICE_ROLE}') is null then"
             f" create role {SERVICE_ROLE} login in role cardbase_api; end if; end $$"
@@ -157,7 +158,7 @@ def samples(store: Store, cards: int) -> list[Sample]:
     found = []
     for tenant_id, theirs in cards_of.items():
         chance.shuffle(theirs)
-        for start in range(0, len(theirs) - CARDS_PER_SAMPLE + 1, CARDS_PER_SAMPLE):
-            found.append(Sample(tenant_id, tuple(theirs[start : start + CARDS_PER_SAMPLE])))
+        starts = range(0, len(theirs) - CARDS_PER_SAMPLE + 1, CARDS_PER_SAMPLE)
+        found += [Sample(tenant_id, tuple(theirs[start : start + CARDS_PER_SAMPLE])) for start in starts]
     chance.shuffle(found)
     return found[:MAXIMUM_SAMPLES]

@@ -1,35 +1,47 @@
 """The wiring: one factory from settings to the ASGI application."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import signal
+import threading
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgspec
-from litestar import Litestar, Request, Response, get, route
+from litestar import Litestar, Request, Response, asgi, get, route
 from litestar.config.cors import CORSConfig
-from litestar.handlers import HTTPRouteHandler
+from litestar.exceptions import NotFoundException
+from litestar.handlers import ASGIRouteHandler, HTTPRouteHandler
 from litestar.router import Router
 from litestar.static_files import create_static_files_router
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry
 
-from gateway import documentation
+from gateway import documentation, rpc
+from gateway.accounts import Accounts, Passwords
+from gateway.catalog import CatalogKeeper
 from gateway.database import Database
-from gateway.endpoint import Call, Endpoint
-from gateway.errors import envelope, refusal_of
+from gateway.embedding import Searches
+from gateway.endpoint import Call, Endpoint, HandledCall, Handler
+from gateway.errors import Refusal, envelope, refusal_of
 from gateway.exchange import exchange_of, note
 from gateway.health import HealthCheck
 from gateway.identity import Identifier
 from gateway.limits import Limits
 from gateway.observe import Metrics, Observer
 from gateway.routes import ROUTES
+from gateway.rpc_errors import Failure
 from gateway.schemas.operations import Health, Info, Ready
+from gateway.sealing import Sealer
 from gateway.settings import Settings
 
 if TYPE_CHECKING:
     from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 API_VERSION: Final = "v1"
+CATALOG_SECONDS: Final = 2.0
+"""How long the OpenAPI document waits for the catalog."""
+READERS_SHARE: Final = 4
+"""One connection in so many is for reads over /rpc; where there are fewer, all connections are for all calls."""
 EXPOSED_HEADERS: Final = [
     "Content-Range",
     "ETag",
@@ -51,28 +63,44 @@ EXPOSED_HEADERS: Final = [
 
 def create_app(settings: Settings, database_url: str) -> "ASGIApp":
     """The gateway as an ASGI application. It starts without a database too, and answers 503 until there is one."""
-    database = Database(database_url, settings)
+    database, readers = _databases(settings, database_url)
+    databases = [database] if readers is None else [database, readers]
+    keeper = CatalogKeeper(database_url, keeps_statements=settings.database_prepared_statements)
     check = HealthCheck(database_url, database)
     metrics = Metrics(CollectorRegistry())
-    metrics.watch(database)
+    metrics.watch(*databases)
+    metrics.watch_catalog(keeper)
     identifier = Identifier(settings)
     limits = Limits(settings, identifier)
+    passwords = Passwords()
+    searches = Searches()
+    handlers = {
+        **Accounts(settings, identifier, passwords).handlers,
+        **Sealer(settings).handlers,
+        **searches.handlers,
+    }
 
     @asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
-        await database.open()
+        await asyncio.gather(*(each.open() for each in databases))
+        keeper.start()
         refreshing = asyncio.create_task(metrics.keep_fresh())
         try:
-            yield
+            with _reloading_on_signal(keeper):
+                yield
         finally:
             refreshing.cancel()
-            await asyncio.gather(database.close(), check.close(), limits.close())
+            passwords.close()
+            searches.close()
+            closing = [each.close() for each in databases]
+            await asyncio.gather(*closing, keeper.close(), check.close(), limits.close())
 
     litestar = Litestar(
         route_handlers=[
-            *_endpoints(settings, database, metrics, identifier, limits),
-            *_operations(settings, check, metrics),
-            *_documents(database),
+            *_endpoints(settings, database, metrics, identifier, limits, handlers),
+            _rpc(rpc.Rpc(settings, database, readers, keeper, identifier, metrics), limits),
+            *_operations(settings, check, metrics, keeper),
+            *_documents(settings, database, keeper),
         ],
         lifespan=[lifespan],
         openapi_config=None,
@@ -84,7 +112,12 @@ def create_app(settings: Settings, database_url: str) -> "ASGIApp":
 
 
 def _endpoints(
-    settings: Settings, database: Database, metrics: Metrics, identifier: Identifier, limits: Limits
+    settings: Settings,
+    database: Database,
+    metrics: Metrics,
+    identifier: Identifier,
+    limits: Limits,
+    handlers: Mapping[str, Handler],
 ) -> list[HTTPRouteHandler]:
     """A handler for each path of the route table.
 
@@ -94,7 +127,9 @@ def _endpoints(
     calls: dict[str, dict[str, Call]] = {}
     per_minute: dict[str, dict[str, int]] = {}
     for line in ROUTES:
-        calls.setdefault(line.path, {})[line.method] = Call(line, identifier, database, settings)
+        parts = (line, identifier, database, settings)
+        call = HandledCall(handlers[line.handler], *parts) if line.handler else Call(*parts)
+        calls.setdefault(line.path, {})[line.method] = call
         metrics.expect(line.method, line.path, (*line.answers, 500, 503), line.function)
         per_minute.setdefault(line.path, {})[line.method] = line.per_minute
 
@@ -118,7 +153,50 @@ async def _answered_by_endpoint() -> None:
     """Never reached: the endpoint in front of it has answered."""
 
 
-def _operations(settings: Settings, check: HealthCheck, metrics: Metrics) -> list[HTTPRouteHandler]:
+def _databases(settings: Settings, url: str) -> tuple[Database, Database | None]:
+    """The connections: for all calls, and, where there are enough, some whose transactions are read-only.
+
+    A pooler that hands a server to another client after each transaction would hand on what a connection was opened
+    with, too: behind one there are no such connections.
+    """
+    count = settings.database_pool_max // READERS_SHARE
+    if count == 0 or not settings.database_prepared_statements:
+        return Database(url, settings), None
+    first = min(settings.database_pool_min // READERS_SHARE, count)
+    least, most = settings.database_pool_min - first, settings.database_pool_max - count
+    all_calls = msgspec.structs.replace(settings, database_pool_min=min(least, most), database_pool_max=most)
+    reads = msgspec.structs.replace(settings, database_pool_min=first, database_pool_max=count)
+    return Database(url, all_calls), Database(url, reads, reads_only=True)
+
+
+@contextmanager
+def _reloading_on_signal(keeper: CatalogKeeper) -> Iterator[None]:
+    """Has SIGHUP reload the catalog meanwhile."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # an application inside another program, whose signals are not ours
+        return
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGHUP, keeper.reload)
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGHUP)
+
+
+def _rpc(endpoint: rpc.Rpc, limits: Limits) -> ASGIRouteHandler:
+    """The handler of all paths below /rpc, with all methods."""
+    limited = limits.in_front_of(cast("ASGIApp", endpoint), path=rpc.ROUTE, refuse=rpc.send_failure)
+
+    @asgi("/rpc", is_mount=True)
+    async def handler(scope: "Scope", receive: "Receive", send: "Send") -> None:
+        await limited(scope, receive, send)
+
+    return handler
+
+
+def _operations(
+    settings: Settings, check: HealthCheck, metrics: Metrics, keeper: CatalogKeeper
+) -> list[HTTPRouteHandler]:
     @get("/health")
     async def health() -> Response[Health]:
         state = await check.health()
@@ -135,17 +213,25 @@ def _operations(settings: Settings, check: HealthCheck, metrics: Metrics) -> lis
 
     @get("/api/v1/info", sync_to_thread=False)
     def info() -> Info:
-        features = ["cards", "usage", "idempotency"]
-        return Info(api_version=API_VERSION, features_enabled=features, environment=settings.environment)
+        return Info(
+            api_version=API_VERSION,
+            features_enabled=["cards", "usage", "idempotency", "rpc"],
+            environment=settings.environment,
+            catalog_version=keeper.current.version if keeper.current else None,
+        )
 
     return [health, ready, exposition, info]
 
 
-def _documents(database: Database) -> list[HTTPRouteHandler | Router]:
+def _documents(settings: Settings, database: Database, keeper: CatalogKeeper) -> list[HTTPRouteHandler | Router]:
     @get("/openapi.json")
     async def openapi() -> Response[bytes]:
         comments = await database.function_comments()
-        document = msgspec.json.encode(documentation.openapi(comments))
+        try:
+            catalog = await keeper.catalog(CATALOG_SECONDS)
+        except Failure:
+            raise Refusal(503) from None
+        document = msgspec.json.encode(documentation.openapi(comments, catalog, settings))
         return Response(document, media_type="application/json")
 
     @get("/docs", sync_to_thread=False)
@@ -171,6 +257,8 @@ def _secured(app: "ASGIApp") -> "ASGIApp":
                 message["headers"] = [*message.get("headers", ()), *headers]
             await send(message)
 
+        if "\0" in scope["path"]:
+            raise NotFoundException  # no file has such a name, and the operating system does not take it as one
         await app(scope, receive, send_with_headers)
 
     return secured

@@ -28,8 +28,11 @@ TIME_LIMIT_SECONDS: Final = 5.0
 LEAST_AGE_SECONDS: Final = 1.0
 """A catalog younger than this is not read anew for a name that it doesn't have."""
 
-FILLED: Final = frozenset({"tenant_id", "user_id", "idempotency_key", "idempotency_ttl_hours", "if_match"})
-"""Parameters that the gateway fills, and that no caller can name: from the identity, from headers, from a setting."""
+FILLED: Final = frozenset(
+    {"tenant_id", "user_id", "idempotency_key", "idempotency_ttl_hours", "if_match", "cleared_fields"}
+)
+"""Parameters that the gateway fills, and that no caller can name: from the identity, headers, a setting, and the names
+of the arguments that are null."""
 
 logger = logging.getLogger(__name__)
 
@@ -87,7 +90,8 @@ class Function(msgspec.Struct, dict=True):
     @cached_property
     def unnamed_type(self) -> str | None:
         """The type of the only argument, if that has no name: it takes a whole body."""
-        return self.arguments[""].type.base if self.arguments.keys() == {""} else None
+        given = [parameter for parameter in self.parameters if parameter.name not in FILLED]
+        return given[0].type.base if len(given) == 1 and not given[0].name else None
 
     @cached_property
     def seconds(self) -> float | None:
@@ -95,18 +99,13 @@ class Function(msgspec.Struct, dict=True):
         return self.timeout_ms / 1000 if self.timeout_ms else None
 
     @cached_property
-    def keeps_key(self) -> bool:
-        """Whether it has an idempotency key but leaves its keeping to the caller."""
-        has_key = any(parameter.name == "idempotency_key" for parameter in self.parameters)
-        return has_key and self.kind != "reply"
-
-    def takes(self, name: str) -> bool:
-        """Whether it has a parameter of this name."""
-        return any(parameter.name == name for parameter in self.parameters)
+    def filled(self) -> frozenset[str]:
+        """The names of the parameters that the gateway fills."""
+        return frozenset(parameter.name for parameter in self.parameters if parameter.name in FILLED)
 
     def takes_names(self, names: frozenset[str]) -> bool:
         """Whether it can be called with these names: all that are required, and none that it doesn't know."""
-        return self.unnamed_type is None and self.required <= names <= self.arguments.keys()
+        return "" not in self.arguments and self.required <= names <= self.arguments.keys()
 
 
 class _Answer(msgspec.Struct):
@@ -178,9 +177,7 @@ def _ambiguous(functions: list[Function]) -> Failure:
         for function in functions
     )
     hint = "Try renaming the parameters or the function itself in the database so function overloading can be resolved"
-    return Failure(
-        300, "PGRST203", f"Could not choose the best candidate function between: {listed}", hint=hint
-    )
+    return Failure(300, "PGRST203", f"Could not choose the best candidate function between: {listed}", hint=hint)
 
 
 class CatalogKeeper:
@@ -188,7 +185,7 @@ class CatalogKeeper:
 
     def __init__(self, url: str, *, keeps_statements: bool = True) -> None:
         self._url = url
-        self._statement_cache = 100 if keeps_statements else 0
+        self._keeps_statements = keeps_statements
         self._wanted = asyncio.Event()
         self._attempts = asyncio.Condition()
         self._attempt = 0
@@ -243,7 +240,11 @@ class CatalogKeeper:
             try:
                 await self._listen()
             except (
-                asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, msgspec.MsgspecError
+                asyncpg.PostgresError,
+                asyncpg.InterfaceError,
+                asyncpg.InternalClientError,
+                OSError,
+                msgspec.MsgspecError,
             ) as error:
                 self.failures += 1
                 logger.warning("the catalog could not be read", extra={"error": type(error).__name__})
@@ -255,11 +256,12 @@ class CatalogKeeper:
             self._url,
             timeout=TIME_LIMIT_SECONDS,
             command_timeout=TIME_LIMIT_SECONDS,
-            statement_cache_size=self._statement_cache,
+            statement_cache_size=100 if self._keeps_statements else 0,
             server_settings={"application_name": "cardbase catalog"},
         )
         try:
-            for channel in CHANNELS:
+            # Behind a pooler that changes servers between transactions nobody would hear: the version is asked for.
+            for channel in CHANNELS if self._keeps_statements else ():
                 await connection.add_listener(channel, self._hear)
             # Listening first: a change that comes while the catalog is read is not missed.
             await self._load(connection)
@@ -267,7 +269,8 @@ class CatalogKeeper:
                 try:
                     await asyncio.wait_for(self._wanted.wait(), POLL_SECONDS)
                 except TimeoutError:
-                    version = await connection.fetchval("select api.catalog_version()")
+                    async with connection.transaction(readonly=True):
+                        version = await connection.fetchval("select api.catalog_version()")
                     if self.current is not None and version == self.current.version:
                         continue
                 await self._load(connection)
@@ -281,7 +284,9 @@ class CatalogKeeper:
     async def _load(self, connection: "asyncpg.Connection[Any]") -> None:
         # Cleared first: whoever asks from now on asks for another one.
         self._wanted.clear()
-        answer = msgspec.json.decode(await connection.fetchval("select api.catalog()"), type=_Answer)
+        async with connection.transaction(readonly=True):
+            text = await connection.fetchval("select api.catalog()")
+        answer = msgspec.json.decode(text, type=_Answer)
         self.current = Catalog(answer.version, answer.functions)
         self._loaded_at = monotonic()
         self.loads += 1

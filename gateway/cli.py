@@ -101,14 +101,19 @@ def serve() -> None:
 def deploy(check: bool, everything: bool) -> None:
     """Put db/ into a database: all of it or none of it.
 
-    With --check, exit status 1 says that something would change.
+    With --check, exit status 1 says that something would change. GATEWAY_DATABASE_PASSWORD,
+    SERVICE_DATABASE_PASSWORD and WORKER_DATABASE_PASSWORD become the passwords of those roles.
     """
     from gateway.deploy import deploy as run
     from gateway.embedded import running
+    from gateway.passwords import set_passwords, wanted_passwords
 
     settings = load_settings(os.environ)
+    passwords = wanted_passwords(settings)
     if settings.deploy_database_url is not None:
         lines = asyncio.run(run(settings.deploy_database_url, check=check, everything=everything))
+        if passwords and not check:
+            asyncio.run(set_passwords(settings.deploy_database_url, passwords))
     else:
         with running(settings.data_folder) as database:
             lines = asyncio.run(run(database.url(), check=check, everything=everything))
@@ -117,6 +122,72 @@ def deploy(check: bool, everything: bool) -> None:
     click.echo(f"{len(lines)} to change." if check else f"{len(lines)} changed.", err=True)
     if check and lines:
         sys.exit(1)
+
+
+@main.command()
+@click.option("--once", is_flag=True, help="Do what maintenance there is now, and end.")
+def worker(once: bool) -> None:
+    """Keep the database tidy: remove what has expired, and old usage events after USAGE_RETENTION_DAYS.
+
+    Connects by WORKER_DATABASE_URL, as cardbase_worker; without it to the embedded PostgreSQL under .cardbase/.
+    """
+    from gateway.worker import work, work_once
+
+    settings = load_settings(os.environ)
+    with _worker_database(settings) as url:
+        if not once:
+            work(settings, url)
+            return
+        removed = work_once(settings, url)
+    if removed is None:
+        sys.exit(1)
+    for task, rows in removed.items():
+        click.echo(f"{task}: {rows} removed")
+    if not removed:
+        click.echo("another worker is at it", err=True)
+
+
+@main.command()
+@click.option("--tenant", "tenant_id", type=click.UUID, required=True, help="The tenant whose memories are embedded.")
+def embed(tenant_id: UUID) -> None:
+    """Compute the embeddings that a tenant's memories lack, for search with mode=hybrid. Needs the extra embed.
+
+    Connects by WORKER_DATABASE_URL, as cardbase_worker; without it to the embedded PostgreSQL under .cardbase/.
+    """
+    from rich.console import Console
+    from rich.progress import Progress, TextColumn
+
+    from gateway.embedding import EmbeddingError, MiniLM, embed_memories
+
+    settings = load_settings(os.environ)
+    try:
+        embedder = MiniLM()
+        with (
+            _worker_database(settings) as url,
+            Progress(TextColumn("{task.completed} memories"), console=Console(stderr=True)) as progress,
+        ):
+            task = progress.add_task("", total=None)
+            count = asyncio.run(embed_memories(url, tenant_id, embedder, lambda step: progress.advance(task, step)))
+    except EmbeddingError as error:
+        click.echo(f"cardbase: {error}", err=True)
+        sys.exit(1)
+    click.echo(f"{count} embedded.")
+
+
+@contextmanager
+def _worker_database(settings: Settings) -> Iterator[str]:
+    """The worker's database: WORKER_DATABASE_URL, or the embedded one, started and deployed to."""
+    if settings.worker_database_url is not None:
+        yield settings.worker_database_url
+        return
+    if settings.database_url is not None:
+        raise SettingsError("WORKER_DATABASE_URL: is needed where DATABASE_URL is set, with the role cardbase_worker")
+    from gateway.deploy import deploy
+    from gateway.embedded import running
+
+    with running(settings.data_folder) as database:
+        asyncio.run(deploy(database.url()))
+        yield database.url("cardbase_worker")
 
 
 @main.command()

@@ -9,10 +9,10 @@ its time, all are rolled back and run one by one.
 import asyncio
 import random
 from collections import OrderedDict, deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from time import monotonic
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 from uuid import UUID
 
 import asyncpg
@@ -29,7 +29,8 @@ SHARED_STATEMENTS: Final = 2
 """Shared statements of one kind at work at once; the calls that come meanwhile make up the next one."""
 MAXIMUM_SHARED_CALLS: Final = 32
 SHARED_TIMEOUT_SECONDS: Final = 0.25
-"""A shared statement that takes longer holds a slow call: each runs on its own then."""
+"""A shared statement that waits longer for a lock, or only reads and takes longer, holds a slow call: each runs on its
+own then."""
 ALONE_SECONDS: Final = 10.0
 """For how long the tenants of such a statement run on their own."""
 MAXIMUM_ALONE: Final = 10_000
@@ -41,6 +42,9 @@ from pg_catalog.pg_proc as function
 inner join pg_catalog.pg_namespace as namespace on namespace.oid = function.pronamespace
 where namespace.nspname = 'api'
 """
+
+
+T = TypeVar("T")
 
 
 class Reply(NamedTuple):
@@ -63,12 +67,21 @@ class Statement:
 
     shared_sql takes an array for each of sql's parameters, and answers each call's position (from 1) before its reply.
     A parameter that is an array itself (array_columns, from 0) travels as text: arrays of arrays have to be even.
+    It must not wait for a lock longer than SHARED_TIMEOUT_SECONDS. is_read_only: it may run twice unnoticed.
     """
 
-    def __init__(self, sql: str, shared_sql: str | None = None, array_columns: Sequence[int] = ()) -> None:
+    def __init__(
+        self,
+        sql: str,
+        shared_sql: str | None = None,
+        array_columns: Sequence[int] = (),
+        *,
+        is_read_only: bool = False,
+    ) -> None:
         self.sql = sql
         self.shared_sql = shared_sql
         self.array_columns = array_columns
+        self.is_read_only = is_read_only
         self.shared_at_work = 0
         self.waiting = _Turns()
 
@@ -132,18 +145,22 @@ def _busy() -> Refusal:
 
 
 class Database:
-    """A pool of connections, opened as they are needed, so that the gateway starts and stays without a database."""
+    """A pool of connections, opened as they are needed, so that the gateway starts and stays without a database.
 
-    def __init__(self, url: str, settings: Settings) -> None:
+    reads_only: its transactions are read-only, whatever a function says of itself.
+    """
+
+    def __init__(self, url: str, settings: Settings, *, reads_only: bool = False) -> None:
         self._url = url
+        self._reads_only = reads_only
         self.maximum = settings.database_pool_max
         """Connections that may be open."""
         self._first = settings.database_pool_min
         self._keeps_statements = settings.database_prepared_statements
         self._acquire_timeout = settings.database_acquire_timeout_ms / 1000
         self._statement_timeout = settings.database_statement_timeout_ms / 1000
-        # However few there are, one of several connections is left to the others.
-        self._tenant_connections = min(settings.tenant_connections, max(self.maximum - 1, 1))
+        # However few there are, a quarter of them is left to the others.
+        self._tenant_connections = min(settings.tenant_connections, max(self.maximum * 3 // 4, 1))
         self._tenant_waiting = settings.tenant_waiting
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
         self._turns = _Turns()
@@ -170,7 +187,11 @@ class Database:
             timeout=self._acquire_timeout,
             init=_pass_json_through,
             reset=_leave_as_is,
-            server_settings={"application_name": "cardbase"},
+            server_settings={
+                "application_name": "cardbase",
+                # A pooler takes no such parameter; with one, each transaction says so itself.
+                **({"default_transaction_read_only": "on"} if self._reads_only and self._keeps_statements else {}),
+            },
             statement_cache_size=100 if self._keeps_statements else 0,
         )
         first = [self._pool.acquire() for _ in range(self._first)]
@@ -229,10 +250,35 @@ class Database:
 
         seconds: how long it may run; None: as the setting says.
         """
+        limit = seconds or self._statement_timeout
+        return await self._repeat(lambda connection: self._run(connection, sql, arguments, limit), tenant_id)
+
+    async def transact(
+        self,
+        work: Callable[[Any], Awaitable[T]],
+        tenant_id: UUID | None,
+        seconds: float | None = None,
+        *,
+        read_only: bool = False,
+    ) -> T:
+        """Runs work, several statements on one connection, in a transaction: rolled back when it raises.
+
+        It may run more than once, so it must do nothing outside the database. Raises as `call` does.
+        """
+
+        async def run(connection: Any) -> T:
+            async with asyncio.timeout(seconds or self._statement_timeout):
+                async with connection.transaction(readonly=read_only):
+                    return await work(connection)
+
+        return await self._repeat(run, tenant_id)
+
+    async def _repeat(self, run: Callable[[Any], Awaitable[T]], tenant_id: UUID | None) -> T:
+        """Runs one transaction on a connection: again after a serialization failure or a deadlock."""
         for attempt in range(MAXIMUM_RETRIES + 1):
             try:
                 async with self._connection(tenant_id) as connection:
-                    return await self._run(connection, sql, arguments, seconds or self._statement_timeout)
+                    return await run(connection)
             except TimeoutError:
                 raise Refusal(504) from None
             except RETRIED:
@@ -298,27 +344,42 @@ class Database:
     async def _call_shared(self, statement: Statement) -> None:
         """Runs what waits for a shared statement, many calls at a time, until nothing waits."""
         assert statement.shared_sql is not None
-        while waiting := _take_calls(statement.waiting):
-            # Rows are locked in one order by all, so that two shared statements can't deadlock.
-            waiting.sort(key=lambda item: [str(argument) for argument in item[1].arguments])
-            columns = list(zip(*(call.arguments for _, call in waiting), strict=True))
-            for index in statement.array_columns:
-                columns[index] = tuple(_array_literal(value) for value in columns[index])
+        seconds = SHARED_TIMEOUT_SECONDS if statement.is_read_only else self._statement_timeout
+        while statement.waiting:
+            calls: list[tuple[UUID | None, _Call]] = []
             try:
                 async with self._connection(None) as connection:
-                    self._report_wait(*(call.since for _, call in waiting))
-                    rows = await self._run(connection, statement.shared_sql, columns, SHARED_TIMEOUT_SECONDS)
+                    # Taken only now: who has been told to come again must not have an effect later.
+                    calls = _take_calls(statement.waiting)
+                    self._report_wait(*(call.since for _, call in calls))
+                    columns = _columns(calls, statement.array_columns)
+                    rows = await self._run(connection, statement.shared_sql, columns, seconds) if calls else []
             except Exception as error:
-                if isinstance(error, TimeoutError):
-                    self._let_run_alone(*(tenant_id for tenant_id, _ in waiting))
-                for tenant_id, call in waiting:
-                    self._start(self._settle(statement, tenant_id, call))
+                self._settle_each(statement, calls, error)
             else:
                 for position, *reply in rows:
-                    future = waiting[position - 1][1].future
+                    future = calls[position - 1][1].future
                     if not future.done():
                         future.set_result(reply)
         statement.shared_at_work -= 1
+
+    def _settle_each(self, statement: Statement, calls: list[tuple[UUID | None, _Call]], error: Exception) -> None:
+        """Settles the calls of a shared statement that failed; no calls: it had not begun, so all that wait.
+
+        They run on their own, unless the statement may have been committed although it failed for us: a commit that
+        takes its time can't be taken back, and a connection that is lost does not tell.
+        """
+        is_lost = not isinstance(error, asyncpg.PostgresError) or isinstance(error, asyncpg.PostgresConnectionError)
+        may_run_again = not calls or statement.is_read_only or not is_lost
+        if isinstance(error, TimeoutError | asyncpg.LockNotAvailableError):
+            self._let_run_alone(*(tenant_id for tenant_id, _ in calls))
+        for tenant_id, call in calls or _take_calls(statement.waiting):
+            if call.future.done():
+                continue
+            if may_run_again:
+                self._start(self._settle(statement, tenant_id, call))
+            else:
+                call.future.set_exception(Refusal(504) if isinstance(error, TimeoutError) else error)
 
     async def _settle(self, statement: Statement, tenant_id: UUID | None, call: _Call) -> None:
         """Runs on its own a call whose shared statement failed."""
@@ -338,7 +399,7 @@ class Database:
             return rows
         # To prepare and to execute are two messages: only a transaction keeps the pooler from sending the second one
         # to another server, where the unnamed statement is a stranger's.
-        async with asyncio.timeout(seconds), connection.transaction():
+        async with asyncio.timeout(seconds), connection.transaction(readonly=self._reads_only):
             rows = await connection.fetch(sql, *arguments)
         return rows
 
@@ -358,6 +419,8 @@ class Database:
                 connection = await self._pool.acquire()
             except TimeoutError:
                 raise Refusal(503) from None
+            except (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError) as error:
+                raise Refusal(503) from error  # not let in: the operator's fault, and not the statement's
             try:
                 yield connection
             finally:
@@ -418,8 +481,25 @@ def _take_calls(turns: _Turns) -> list[tuple[UUID | None, _Call]]:
     return calls
 
 
+def _columns(calls: list[tuple[UUID | None, _Call]], array_columns: Sequence[int]) -> list[Sequence[Any]]:
+    """The arguments of many calls as one array for each parameter; sorts the calls.
+
+    Rows are locked in one order by all, so that two shared statements can't deadlock.
+    """
+    calls.sort(key=lambda item: _lock_order(item[1].arguments))
+    columns: list[Sequence[Any]] = list(zip(*(call.arguments for _, call in calls), strict=True))
+    for index in array_columns if calls else ():
+        columns[index] = tuple(_array_literal(value) for value in columns[index])
+    return columns
+
+
 def _array_literal(values: Sequence[UUID]) -> str:
-    return "{" + ",".join(map(str, values)) + "}"
+    return "{" + ",".join([value.hex for value in values]) + "}"
+
+
+def _lock_order(arguments: Sequence[Any]) -> list[Any]:
+    """What calls of one kind are sorted by; UUIDs as numbers, which compare ten times as fast."""
+    return [argument.int if isinstance(argument, UUID) else argument or "" for argument in arguments]
 
 
 def _give_up(future: "asyncio.Future[Any]") -> None:

@@ -126,6 +126,13 @@ described (name, definition) as (
     from pg_policy as policy
     join pg_class as relation on relation.oid = policy.polrelid
     where relation.relnamespace in (table ours)
+    union all
+    -- Where it is, db/policies makes a table of its type.
+    select
+        format('extension %s', extension.extname),
+        extension.extname
+    from pg_extension as extension
+    where extension.extname = 'vector'
 )
 select name, encode(sha256(convert_to(definition, 'UTF8')), 'hex') as sha256
 from described
@@ -258,6 +265,7 @@ async def _deploy(connection: "asyncpg.Connection[asyncpg.Record]", tree: _Tree,
         lines += (
             f"{name}: still differs, and no file makes it so; taken as it is"
             for name in _differences(ledger.fingerprint, after)
+            if before.get(name) == after.get(name)
         )
     await connection.execute(
         "update deployment.state"
@@ -403,7 +411,7 @@ async def _set_up(connection: "asyncpg.Connection[asyncpg.Record]", files: list[
 async def _apply(connection: "asyncpg.Connection[asyncpg.Record]", tree: _Tree, plan: _Plan) -> None:
     chosen = {file.path for file in plan.files}
     # A function can only be handed to a role that may create in its schema: it may, for this transaction.
-    handed_to = "cardbase_api, cardbase_maintenance, cardbase_finder"
+    handed_to = "cardbase_api, cardbase_maintenance, cardbase_finder, cardbase_authenticator"
     await connection.execute(f"grant create on schema app, api to {handed_to}")
     for files in (tree.foundation, plan.migrations, tree.functions, tree.policies):
         for file in files:

@@ -4,7 +4,7 @@ Swagger UI's files come from an installed package, so that the page needs no out
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,19 +13,31 @@ from typing import Any, Final
 import msgspec
 
 from gateway import __version__
+from gateway.catalog import Catalog
 from gateway.errors import CODE_OF, MESSAGE_OF
 from gateway.routes import ROUTES, Route
+from gateway.rpc_documentation import ERROR, Common, rpc_errors, rpc_paths
 from gateway.schemas.operations import ErrorEnvelope, Health, Info, Ready
+from gateway.settings import Settings
 
 REF: Final = "#/components/schemas/{name}"
 STATUS_OF_CODE: Final[Mapping[str, int]] = {
     "MALFORMED_JSON": 400,
     "CARD_NOT_FOUND": 404,
+    "USER_NOT_FOUND": 404,
+    "MEMORY_NOT_FOUND": 404,
+    "CONVERSATION_NOT_FOUND": 404,
+    "MESSAGE_NOT_FOUND": 404,
+    "TASK_NOT_FOUND": 404,
+    "INTEGRATION_NOT_FOUND": 404,
     "DUPLICATE_CARD": 409,
     "IDEMPOTENCY_IN_PROGRESS": 409,
     "PRECONDITION_FAILED": 412,
     "IDEMPOTENCY_KEY_REUSED": 422,
     "TENANT_MISMATCH": 403,
+    "SIGN_IN_NOT_CONFIGURED": 501,
+    "ENCRYPTION_NOT_CONFIGURED": 501,
+    "EMBEDDINGS_NOT_CONFIGURED": 501,
     "DATABASE_BUSY": 503,
 } | {code: status for status, code in CODE_OF.items()}
 EVERYWHERE: Final = (
@@ -50,7 +62,7 @@ REQUEST_HEADERS: Final[Mapping[str, tuple[str, str, Mapping[str, Any]]]] = {
         "The same key and request again answer what the first answered, and do nothing.",
         {"type": "string", "minLength": 1, "maxLength": 255},
     ),
-    "if_match": ("If-Match", "ETags of the card as you know it.", {"type": "string", "minLength": 1}),
+    "if_match": ("If-Match", "ETags of the card as you know it.", {"type": "string"}),
 }
 ANSWER_HEADERS: Final[Mapping[str, str]] = {
     "X-Request-ID": "The request's id, taken over or made up.",
@@ -110,22 +122,16 @@ def _answer_headers(names: Mapping[str, str]) -> dict[str, Any]:
     return {name: {"description": text, "schema": {"type": "string"}} for name, text in names.items()}
 
 
-def _errors(codes: tuple[str, ...]) -> dict[str, Any]:
-    by_status: dict[int, list[str]] = {}
-    for code in codes:
-        by_status.setdefault(STATUS_OF_CODE[code], []).append(code)
+def _error(status: int, codes: list[str]) -> dict[str, Any]:
     return {
-        str(status): {
-            "description": ", ".join(names),
-            "headers": _answer_headers(ANSWER_HEADERS),
-            "content": {
-                "application/json": {
-                    "schema": {"$ref": REF.format(name="ErrorEnvelope")},
-                    "examples": {name: _error_example(name, status) for name in names},
-                }
-            },
-        }
-        for status, names in sorted(by_status.items())
+        "description": ", ".join(codes),
+        "headers": _answer_headers(ANSWER_HEADERS),
+        "content": {
+            "application/json": {
+                "schema": {"$ref": REF.format(name="ErrorEnvelope")},
+                "examples": {code: _error_example(code, status) for code in codes},
+            }
+        },
     }
 
 
@@ -142,36 +148,44 @@ def _json_answer(status: int, schema: Any) -> dict[str, Any]:
 class _Document:
     """Collects structs while operations are described."""
 
-    def __init__(self, comments: Mapping[str, str]) -> None:
+    def __init__(self, comments: Mapping[str, str], settings: Settings) -> None:
         self._comments = comments
+        self._trusts_header = settings.trusts_tenant_header
+        self._verifies_tokens = settings.verifies_tokens
+        self._per_page = {"default": settings.default_page_size, "maximum": settings.max_page_size}
+        self.responses: dict[str, Any] = {}
         shapes = {ErrorEnvelope, Health, Info, Ready}
         for route in ROUTES:
             shapes |= {shape for shape in (*route.answers.values(), route.body, route.query) if shape is not None}
         ordered = sorted(shapes, key=lambda shape: shape.__name__)
         schemas, self.components = msgspec.json.schema_components(ordered, ref_template=REF)
         self._schema_of = dict(zip(ordered, schemas, strict=True))
+        for route in ROUTES:
+            if route.body is not None and not route.handler:
+                self._allow_null(self.components[route.body.__name__])
+
+    @staticmethod
+    def _allow_null(shape: dict[str, Any]) -> None:
+        """A document that may be left out may be null, too, which its type can't say: it is kept as it was sent."""
+        for name, schema in shape["properties"].items():
+            if schema.get("type") == "object" and name not in shape.get("required", ()):
+                shape["properties"][name] = {"anyOf": [schema, {"type": "null"}]}
 
     def schema(self, shape: Any) -> Any:
         return None if shape is None else self._schema_of[shape]
 
     def parameters(self, route: Route) -> list[dict[str, Any]]:
-        parameters = []
-        for name in ("tenant_id", *route.takes):
-            if name in REQUEST_HEADERS:
-                header, text, schema = REQUEST_HEADERS[name]
-                parameters.append(
-                    {"name": header, "in": "header", "description": text, "required": False, "schema": schema}
-                )
-        for name in re.findall(r"{(\w+)}", route.path):
+        parameters = [] if _is_for_anybody(route) else self.tenant_parameters()
+        parameters += [_header_parameter(name) for name in route.takes if name in REQUEST_HEADERS]
+        for name in _path_names(route):
             schema = {"type": "string", "format": "uuid"}
             parameters.append({"name": name, "in": "path", "required": True, "schema": schema})
         if route.query is not None:
             shape = self.components[route.query.__name__]
             required = shape.get("required", ())
-            parameters += [
-                {"name": name, "in": "query", "required": name in required, **_parameter_shape(_without_null(schema))}
-                for name, schema in shape["properties"].items()
-            ]
+            for name, schema in shape["properties"].items():
+                bare = _without_null(schema) | (self._per_page if name == "per_page" else {})
+                parameters.append({"name": name, "in": "query", "required": name in required, **_parameter_shape(bare)})
         return parameters
 
     def operation(self, route: Route) -> dict[str, Any]:
@@ -183,15 +197,53 @@ class _Document:
             "tags": [route.path.split("/")[3]],
             "summary": summary or route.function.replace("_", " "),
             "description": description,
+            "security": self.security(is_for_users="user_id" in route.takes) if not _is_for_anybody(route) else [],
             "parameters": self.parameters(route),
-            "responses": answers | _errors(codes),
+            "responses": answers | self.errors(codes),
         }
         if route.body is not None:
             operation["requestBody"] = {
-                "required": True,
+                "required": bool(self.components[route.body.__name__].get("required")),
                 "content": {"application/json": {"schema": self.schema(route.body)}},
             }
         return operation
+
+    def tenant_parameters(self) -> list[dict[str, Any]]:
+        """The header that names the tenant, where that is believed."""
+        if not self._trusts_header:
+            return []
+        return [_header_parameter("tenant_id") | {"required": not self._verifies_tokens}]
+
+    def security(self, *, is_for_users: bool) -> list[dict[str, Any]]:
+        """How callers say who they are."""
+        with_token: list[dict[str, Any]] = [{"bearer": []}] if self._verifies_tokens or is_for_users else []
+        return with_token if is_for_users or not self._trusts_header else [*with_token, {}]
+
+    def errors(self, codes: Iterable[str]) -> dict[str, Any]:
+        """The errors by status. Those of several operations that are alike are one part of the document."""
+        by_status: dict[int, list[str]] = {}
+        for code in codes:
+            by_status.setdefault(STATUS_OF_CODE[code], []).append(code)
+        references = {}
+        for status, names in sorted(by_status.items()):
+            name = "_or_".join(names)
+            self.responses[name] = _error(status, names)
+            references[str(status)] = {"$ref": f"#/components/responses/{name}"}
+        return references
+
+
+def _is_for_anybody(route: Route) -> bool:
+    """Whether its callers need not say who they are, such as those who sign in."""
+    return bool(route.handler) and "user_id" not in route.takes
+
+
+def _path_names(route: Route) -> list[str]:
+    return re.findall(r"{(\w+)}", route.path)
+
+
+def _header_parameter(name: str) -> dict[str, Any]:
+    header, text, schema = REQUEST_HEADERS[name]
+    return {"name": header, "in": "header", "description": text, "required": False, "schema": schema}
 
 
 def _parameter_shape(schema: dict[str, Any]) -> dict[str, Any]:
@@ -218,12 +270,24 @@ def _operational(summary: str, answers: Mapping[int, Any]) -> dict[str, Any]:
     return {"get": {"operationId": name, "tags": ["operations"], "summary": summary, "responses": responses}}
 
 
-def openapi(comments: Mapping[str, str]) -> dict[str, Any]:
-    """The OpenAPI 3.1 document. comments: the catalog's comment of each function, by its name."""
-    document = _Document(comments)
+def openapi(comments: Mapping[str, str], catalog: Catalog, settings: Settings) -> dict[str, Any]:
+    """The OpenAPI 3.1 document. comments: of each function, by its name; catalog: the functions that /rpc calls."""
+    document = _Document(comments, settings)
     paths: dict[str, Any] = {}
     for route in ROUTES:
         paths.setdefault(route.path, {})[route.method.lower()] = document.operation(route)
+    common = Common(
+        headers=_answer_headers({**ANSWER_HEADERS, "Content-Range": "The rows answered, and how many there are."}),
+        tenant_parameters=document.tenant_parameters(),
+        filling_parameters={name: _header_parameter(name) for name in ("idempotency_key", "if_match")},
+        security=document.security(is_for_users=False),
+        user_security=document.security(is_for_users=True),
+        words=_words,
+    )
+    answers = {
+        route.function: {status: document.schema(shape) for status, shape in route.answers.items()} for route in ROUTES
+    }
+    paths |= rpc_paths(catalog, answers, common)
     health = document.schema(Health)
     ready = document.schema(Ready)
     paths["/health"] = _operational("Health", {200: health, 503: health})
@@ -239,5 +303,9 @@ def openapi(comments: Mapping[str, str]) -> dict[str, Any]:
         },
         "servers": [{"url": "/"}],
         "paths": paths,
-        "components": {"schemas": document.components},
+        "components": {
+            "schemas": document.components | {"RpcError": ERROR},
+            "responses": document.responses | rpc_errors(common.headers),
+            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
+        },
     }

@@ -4,9 +4,10 @@ Endpoints are plain ASGI applications under Litestar's router: a request is deco
 answer's body is sent as the bytes that the database gave.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn, cast
 from urllib.parse import parse_qsl
 from uuid import UUID
 
@@ -15,10 +16,10 @@ from litestar.enums import HttpMethod
 from msgspec import inspect
 
 from gateway.content import unstorable
-from gateway.database import Database, Reply, Statement
+from gateway.database import SHARED_TIMEOUT_SECONDS, Database, Reply, Statement
 from gateway.errors import ErrorDetail, Refusal, invalid, refusal_of
 from gateway.exchange import JSON, Exchange, exchange_of, note, read_body, send_body, send_refusal
-from gateway.identity import Identifier, Identity
+from gateway.identity import Identifier, Identity, Unauthenticated
 from gateway.observe import Metrics
 from gateway.routes import Route
 from gateway.settings import Settings
@@ -26,6 +27,7 @@ from gateway.settings import Settings
 if TYPE_CHECKING:
     from litestar.types import ASGIApp, Receive, Scope, Send
 
+REPLY: Final = "status, headers, body, measures"
 _HEADER_OF: Final = {"idempotency_key": b"idempotency-key", "if_match": b"if-match"}
 _SEND_AS_IS: Final = (
     inspect.UUIDType,
@@ -33,7 +35,6 @@ _SEND_AS_IS: Final = (
     inspect.LiteralType,
     inspect.IntType,
     inspect.BoolType,
-    inspect.DateTimeType,
 )
 
 Convert = Callable[[Any], Any]
@@ -44,11 +45,11 @@ def _conversion(field_type: inspect.Type) -> Convert | None:
     if isinstance(field_type, inspect.Metadata):
         return str.encode if (field_type.extra or {}).get("json") else _conversion(field_type.type)
     if isinstance(field_type, inspect.UnionType):
-        inner = [_conversion(kind) for kind in field_type.types if not isinstance(kind, inspect.NoneType)]
-        convert = inner[0]
-        return None if convert is None else lambda value: None if value is None else convert(value)
+        return next(_conversion(kind) for kind in field_type.types if not isinstance(kind, inspect.NoneType))
     if isinstance(field_type, inspect.RawType):
         return _document
+    if isinstance(field_type, inspect.DateTimeType):
+        return _instant
     if isinstance(field_type, _SEND_AS_IS):
         return None
     if isinstance(field_type, inspect.ListType) and _conversion(field_type.item_type) is None:
@@ -61,6 +62,11 @@ def _document(raw: msgspec.Raw) -> bytes | None:
     return None if text == b"null" else text
 
 
+def _instant(time: datetime) -> datetime:
+    """A time in UTC. Raises OverflowError where its year is not one from 1 to 9999 there."""
+    return time.astimezone(UTC)
+
+
 class Call:
     """One line of the route table, made ready: the statement, and how its arguments come from a request."""
 
@@ -70,12 +76,14 @@ class Call:
         self._database = database
         self._maximum_bytes = settings.max_body_bytes
         self._ttl_hours = settings.idempotency_ttl_hours
+        self._page_sizes = (settings.default_page_size, settings.max_page_size)
+        self._is_for_users = "user_id" in route.takes
         self._decoder: msgspec.json.Decoder[Any] | None = msgspec.json.Decoder(route.body) if route.body else None
         self._path_names = [part[1:-1] for part in route.path.split("/") if part.startswith("{")]
         self._body_fields = self._fields(route.body)
         self._query_fields = self._fields(route.query)
         names = ["tenant_id", *self._path_names, *(name for name, _ in (*self._body_fields, *self._query_fields))]
-        self._statement = _statement(route, [*names, *route.takes])
+        self.statement = _statement(route, [*names, *route.takes])
 
     @staticmethod
     def _fields(shape: type | None) -> list[tuple[str, Convert | None]]:
@@ -87,52 +95,158 @@ class Call:
 
     async def answer(self, exchange: Exchange, scope: "Scope", receive: "Receive") -> Reply:
         """Runs the call for one request. Raises Refusal, or whatever refusal_of understands."""
-        identity = self._identifier.identify(exchange.headers)
-        exchange.tenant_id = identity.tenant_id
-        body = b""
-        if self._decoder is not None:
-            self._check_media_type(exchange)
-            body = await read_body(exchange, receive, self._maximum_bytes) or b"{}"
+        identity = self._identify(exchange)
+        body = await self._read(exchange, receive)
         arguments = self._arguments(exchange, identity, scope, body)
         start = perf_counter()
         try:
-            return await self._database.call(self._statement, arguments, identity.tenant_id)
+            return await self._database.call(self.statement, arguments, identity.tenant_id)
         except Exception as error:
-            raise _located(refusal_of(error), body) from error
+            _refuse(error, body)
         finally:
             exchange.called = (self.route.function, perf_counter() - start)
 
+    def _identify(self, exchange: Exchange) -> Identity:
+        """The caller. Raises Unauthenticated where a user is needed and the caller is none."""
+        if self._is_for_users and b"authorization" not in exchange.headers:
+            raise Unauthenticated("missing", "This is for users: a bearer token with sub is needed.")
+        identity = self._identifier.identify(exchange.headers)
+        exchange.tenant_id = identity.tenant_id
+        if self._is_for_users and identity.user_id is None:
+            raise Unauthenticated("missing", "This is for users: the token names none in sub.")
+        return identity
+
+    async def _read(self, exchange: Exchange, receive: "Receive") -> bytes:
+        if self._decoder is None:
+            return b""
+        self._check_media_type(exchange)
+        return await read_body(exchange, receive, self._maximum_bytes) or b"{}"
+
+    def _decode(self, body: bytes) -> Any:
+        assert self._decoder is not None
+        try:
+            return self._decoder.decode(body)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            _refuse(error, body)
+
+    def _path_arguments(self, scope: "Scope") -> dict[str, UUID]:
+        return {name: _uuid(name, scope["path_params"][name]) for name in self._path_names}
+
     def _arguments(self, exchange: Exchange, identity: Identity, scope: "Scope", body: bytes) -> Sequence[Any]:
-        arguments: list[Any] = [identity.tenant_id]
-        arguments.extend(_uuid(name, scope["path_params"][name]) for name in self._path_names)
-        if self._decoder is not None:
-            try:
-                decoded = self._decoder.decode(body)
-            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-                raise _located(refusal_of(error), body) from error
-            for name, convert in self._body_fields:
-                value = getattr(decoded, name)
-                arguments.append(value if convert is None else convert(value))
+        decoded = None if self._decoder is None else self._decode(body)
+        return [
+            identity.tenant_id,
+            *self._path_arguments(scope).values(),
+            *(_argument(name, getattr(decoded, name), convert) for name, convert in self._body_fields),
+            *self._query_arguments(scope),
+            *(self._own_argument(name, exchange, identity, decoded) for name in self.route.takes),
+        ]
+
+    def _query_arguments(self, scope: "Scope") -> list[Any]:
+        arguments: list[Any] = []
         if self.route.query is not None:
             query = _decode_query(scope["query_string"], self.route.query)
             for name, convert in self._query_fields:
                 value = getattr(query, name)
                 if convert is not None and value is not None:
                     _check_json(name, value)
-                arguments.append(value if convert is None else convert(value))
-        for name in self.route.takes:
-            if name == "idempotency_ttl_hours":
-                arguments.append(self._ttl_hours)
-            else:
-                header = exchange.headers.get(_HEADER_OF[name])
-                arguments.append(None if header is None else header.decode("latin-1"))
+                if name == "per_page":
+                    value = self._per_page(value)
+                arguments.append(_argument(name, value, convert))
         return arguments
+
+    def _own_argument(self, name: str, exchange: Exchange, identity: Identity, decoded: Any) -> Any:
+        """What the gateway itself gives for a parameter."""
+        if name == "idempotency_ttl_hours":
+            return self._ttl_hours
+        if name == "user_id":
+            return identity.user_id
+        if name == "cleared_fields":
+            return [field for field, _ in self._body_fields if getattr(decoded, field) is None]
+        header = exchange.headers.get(_HEADER_OF[name])
+        return None if header is None else header.decode("latin-1")
+
+    def _per_page(self, value: int | None) -> int:
+        default, maximum = self._page_sizes
+        if value is not None and value > maximum:
+            raise invalid("per_page", f"Expected at most {maximum}.")
+        return default if value is None else value
 
     @staticmethod
     def _check_media_type(exchange: Exchange) -> None:
         media_type = exchange.headers.get(b"content-type", b"application/json").partition(b";")[0].strip().lower()
         if media_type != b"application/json" and not media_type.endswith(b"+json"):
             raise Refusal(415, message="The body must be JSON. Send it with Content-Type: application/json.")
+
+
+class Asked(NamedTuple):
+    """A request that a handler answers, in more than one call or with more than the request has.
+
+    identity   the caller; None where the route is for callers who are nobody yet
+    call       calls a function of schema api, by its name and its arguments
+    """
+
+    exchange: Exchange
+    identity: Identity | None
+    client: str
+    path: dict[str, UUID]
+    query: Any
+    body: Any
+    call: Callable[[str, Mapping[str, Any]], Awaitable[Reply]]
+
+
+Handler = Callable[[Asked], Awaitable[Reply]]
+
+
+class HandledCall(Call):
+    """One line of the route table whose requests a handler answers."""
+
+    def __init__(
+        self, handler: Handler, route: Route, identifier: Identifier, database: Database, settings: Settings
+    ) -> None:
+        super().__init__(route, identifier, database, settings)
+        self._handler = handler
+        self._statements: dict[str, Statement] = {}
+
+    async def answer(self, exchange: Exchange, scope: "Scope", receive: "Receive") -> Reply:
+        """Has the handler answer one request. Raises Refusal, or whatever refusal_of understands."""
+        identity = self._identify(exchange) if self._is_for_users else None
+        path = self._path_arguments(scope)
+        body = await self._read(exchange, receive)
+        client = scope["client"]
+        asked = Asked(
+            exchange,
+            identity,
+            client[0] if client else "",
+            path,
+            None if self.route.query is None else _decode_query(scope["query_string"], self.route.query),
+            None if self._decoder is None else self._decode(body),
+            self._run,
+        )
+        start = perf_counter()
+        try:
+            return await self._handler(asked)
+        except Exception as error:
+            _refuse(error, body)
+        finally:
+            exchange.called = (self.route.function, perf_counter() - start)
+
+    async def _run(self, function: str, arguments: Mapping[str, Any]) -> Reply:
+        if function not in self._statements:
+            self._statements[function] = Statement(_call_of(function, arguments))
+        return await self._database.call(
+            self._statements[function], list(arguments.values()), arguments.get("tenant_id")
+        )
+
+
+def _argument(name: str, value: Any, convert: Convert | None) -> Any:
+    """A decoded field as an argument; what was left out is null. Raises Refusal."""
+    if value is None or value is msgspec.UNSET or convert is None:
+        return None if value is msgspec.UNSET else value
+    try:
+        return convert(value)
+    except OverflowError:
+        raise invalid(name, "Expected a time within the years 1 to 9999.") from None
 
 
 def _uuid(name: str, text: str) -> UUID:
@@ -151,7 +265,11 @@ def _decode_query(query_string: bytes, shape: type) -> Any:
     for name, value in pairs:
         if "\x00" in value:
             raise invalid(name, r"A string can't have the character \u0000.")
-    return msgspec.convert(dict(pairs), shape, strict=False)
+    query: Any = msgspec.convert(dict(pairs), shape, strict=False)
+    for name, _ in pairs:
+        if getattr(query, name, "") is None:
+            raise invalid(name, "A query string has no null. Leave the parameter out.")
+    return query
 
 
 def _check_json(name: str, text: str) -> None:
@@ -165,6 +283,14 @@ def _check_json(name: str, text: str) -> None:
         raise invalid(name, found[1])
 
 
+def _refuse(error: Exception, body: bytes) -> NoReturn:
+    """Raises what the client is told of an error, from the error itself, which the log has to know."""
+    refusal = _located(refusal_of(error), body)
+    if refusal is error:
+        raise refusal  # from nothing: it must not be its own cause
+    raise refusal from error
+
+
 def _located(refusal: Refusal, body: bytes) -> Refusal:
     """A refusal of a value that PostgreSQL can't take, with the place in the body it stands at."""
     is_about_a_value = refusal.code in ("VALIDATION_ERROR", "MALFORMED_JSON") and not refusal.details
@@ -173,11 +299,14 @@ def _located(refusal: Refusal, body: bytes) -> Refusal:
     return refusal
 
 
+def _call_of(function: str, names: Iterable[str]) -> str:
+    named = ", ".join(f'"{name}" => ${position}' for position, name in enumerate(names, start=1))
+    return f"select {REPLY} from api.{function}({named})"
+
+
 def _statement(route: Route, names: Sequence[str]) -> Statement:
     """The statement that calls a route's function, and where its calls may share one, that for many calls."""
-    reply = "status, headers, body, measures"
-    named = ", ".join(f'"{name}" => ${position}' for position, name in enumerate(names, start=1))
-    sql = f"select {reply} from api.{route.function}({named})"
+    sql = _call_of(route.function, names)
     if not route.is_shared:
         return Statement(sql)
     types = [_sql_type(route, name) for name in names]
@@ -187,10 +316,13 @@ def _statement(route: Route, names: Sequence[str]) -> Statement:
     columns = ", ".join(f'"{name}"' for name in names)
     named = ", ".join(f'"{name}" => call."{name}"::{kind}' for name, kind in zip(names, types, strict=True))
     shared_sql = (
-        f"select call.position, {reply} from unnest({arrays}) with ordinality as call({columns}, position) "
-        f"cross join lateral api.{route.function}({named})"
+        f"select call.position, {REPLY} from unnest({arrays}) with ordinality as call({columns}, position) "
+        f"cross join lateral api.{route.function}({named}) "
+        # Run once, before all else. The server's own limit leaves no doubt whether the statement was rolled back.
+        f"where (select set_config('lock_timeout', '{SHARED_TIMEOUT_SECONDS}s', true)) is not null"
     )
-    return Statement(sql, shared_sql, [index for index, kind in enumerate(types) if kind.endswith("[]")])
+    array_columns = [index for index, kind in enumerate(types) if kind.endswith("[]")]
+    return Statement(sql, shared_sql, array_columns, is_read_only=route.is_read_only)
 
 
 def _sql_type(route: Route, name: str) -> str:
@@ -240,12 +372,12 @@ class Endpoint:
                 headers.append((name.lower().encode(), value.encode()))
                 if name == "X-Idempotency-Cache":
                     exchange.idempotency = value.lower()
-                elif name == "ETag" and call.route.method == "GET" and _is_known(exchange, value):
+                elif name == "ETag" and call.route.method == "GET" and is_known(exchange, value):
                     status = 304
         await send_body(send, status, headers, reply.body or b"")
 
 
-def _is_known(exchange: Exchange, etag: str) -> bool:
+def is_known(exchange: Exchange, etag: str) -> bool:
     """Whether If-None-Match names this ETag (RFC 9110, section 13.1.2: weak comparison)."""
     header = exchange.headers.get(b"if-none-match")
     if header is None:

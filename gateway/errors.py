@@ -169,7 +169,7 @@ def _refusal_of_shape(error: msgspec.ValidationError) -> Refusal:
 
 def _field(path: str, name: str = "") -> str:
     """A field's path as callers write it: "$.cards[0]`" and "content" are "cards[0].content"."""
-    parts = (path.rstrip("`").removeprefix("$").removeprefix("."), name)
+    parts = (path.removeprefix("key` in `").rstrip("`").removeprefix("$").removeprefix("."), name)
     return ".".join(part for part in parts if part) or "body"
 
 

@@ -71,7 +71,10 @@ class HealthCheck:
             async with asyncio.timeout(TIME_LIMIT_SECONDS):
                 if self._connection is None or self._connection.is_closed():
                     self._connection = await asyncpg.connect(
-                        self._url, timeout=TIME_LIMIT_SECONDS, server_settings={"application_name": "cardbase health"}
+                        self._url,
+                        timeout=TIME_LIMIT_SECONDS,
+                        statement_cache_size=0,
+                        server_settings={"application_name": "cardbase health"},
                     )
                 await self._connection.execute("select 1")
         except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError) as error:
@@ -79,7 +82,8 @@ class HealthCheck:
             await self._drop()
             return False, False
         try:
-            async with asyncio.timeout(TIME_LIMIT_SECONDS / 2):
+            # In a transaction, so that a pooler sends all of it to one server.
+            async with asyncio.timeout(TIME_LIMIT_SECONDS / 2), self._connection.transaction():
                 return True, bool(await self._connection.fetchval("select api.is_ready()"))
         except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError) as error:
             logger.warning("the database is not ready", extra={"error": type(error).__name__})

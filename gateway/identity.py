@@ -7,6 +7,7 @@ The algorithm is the configured one and never the token's choice; keys are read 
 import ipaddress
 import logging
 import time
+import warnings
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -83,6 +84,8 @@ class Identifier:
         self._issuer = settings.jwt_issuer
         self._keys = _verification_keys(settings)
         self._verified: dict[bytes, _Verified] = {}
+        # PyJWT would say at the first token what check_identity says at the start.
+        warnings.filterwarnings("ignore", "The HMAC key is")
 
     def identify(self, headers: Mapping[bytes, bytes]) -> Identity:
         """The caller by its headers (names in lower case).

@@ -146,7 +146,9 @@ def _print(line: RequestLine) -> None:
 
 def _origin(error: BaseException) -> BaseException:
     """What an exception was raised from in the first place."""
-    while error.__cause__ is not None:
+    passed: set[int] = set()
+    while error.__cause__ is not None and id(error) not in passed:
+        passed.add(id(error))  # a chain may lead back to itself
         error = error.__cause__
     return error
 
@@ -162,7 +164,9 @@ def _stack(error: BaseException) -> str:
     """The lines of code that led to an exception, and those that led to its causes: text of the program alone."""
     parts = []
     current: BaseException | None = error
-    while current is not None:
+    passed: set[int] = set()
+    while current is not None and id(current) not in passed:
+        passed.add(id(current))
         parts.append("".join(traceback.format_tb(current.__traceback__)) + describe(current))
         current = current.__cause__ or (None if current.__suppress_context__ else current.__context__)
     return "\n\nThe above exception led to the following one:\n\n".join(reversed(parts))

@@ -6,11 +6,13 @@ import os
 import platform
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from threading import Lock
 from time import perf_counter, process_time
 from typing import TYPE_CHECKING, Final, Literal
+from uuid import UUID
 
 import msgspec
 from litestar.enums import ScopeType
@@ -33,6 +35,7 @@ from gateway.logs import log_request
 if TYPE_CHECKING:
     from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
+    from gateway.catalog import CatalogKeeper
     from gateway.database import Database
 
 CARD_TYPES: Final = ("company", "audience", "voice", "insight")
@@ -70,9 +73,14 @@ class Metrics:
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = registry
         self._folder = _folder_in_use()
-        self._database: Database | None = None
+        self._databases: Sequence[Database] = ()
+        self._keeper: CatalogKeeper | None = None
+        self._counted_loads = {"loaded": 0, "failed": 0}
         self._counted_cpu_seconds = 0.0
         self._counted_retries = 0
+        self._requests_of: dict[UUID, int] = {}
+        self._minute_ends = perf_counter() + 60
+        self._refreshing = Lock()
         self._requests = Counter(
             "cards_api_requests", "Requests answered.", ["method", "route", "status"], registry=registry
         )
@@ -132,6 +140,20 @@ class Metrics:
             )
         }
         self._lag = self._gauge("cards_event_loop_lag_seconds", "How late the slowest event loop was.", "livemax")
+        self._catalog_version = self._gauge(
+            "cards_catalog_version",
+            "The deploy whose functions /rpc calls, of the process that is furthest behind.",
+            "livemin",
+        )
+        self._catalog_loads = Counter(
+            "cards_catalog_loads", "How often the functions were read from the database.", ["result"], registry=registry
+        )
+        self._tenants = self._gauge(
+            "cards_tenants_active", "Tenants of the last minute's requests, of the process with the most.", "livemax"
+        )
+        self._busiest = self._gauge(
+            "cards_busiest_tenant_ratio", "Part of the last minute's requests that one tenant sent, at most.", "livemax"
+        )
         self._build = self._gauge("cards_build_info", "What is running; always 1.", "livemax", "version", "python")
         self._build.labels(__version__, platform.python_version()).set(1)
         self._gauges["cards_processes"].set(1)
@@ -150,13 +172,19 @@ class Metrics:
             for result in ("created", "existing"):
                 self._measured["cards_created_total"].labels(card_type, result)
 
-    def _gauge(self, name: str, text: str, mode: Literal["livesum", "livemax"], *labels: str) -> Gauge:
+    def _gauge(self, name: str, text: str, mode: Literal["livesum", "livemax", "livemin"], *labels: str) -> Gauge:
         return Gauge(name, text, labels, multiprocess_mode=mode, registry=self.registry)
 
-    def watch(self, database: "Database") -> None:
-        """Exports the state of a database pool."""
-        self._database = database
-        database.observe_wait = self.database_wait.observe
+    def watch(self, *databases: "Database") -> None:
+        """Exports the state of database pools, all together."""
+        self._databases = databases
+        for database in databases:
+            database.observe_wait = self.database_wait.observe
+        self.refresh()
+
+    def watch_catalog(self, keeper: "CatalogKeeper") -> None:
+        """Exports the state of the catalog that /rpc serves."""
+        self._keeper = keeper
         self.refresh()
 
     def expect(self, method: str, route: str, statuses: Iterable[int], function: str) -> None:
@@ -166,19 +194,30 @@ class Metrics:
         self._call_children[function] = self._call_durations.labels(function)
 
     def refresh(self) -> None:
-        """Brings up to date what is looked at rather than counted."""
+        """Brings up to date what is looked at rather than counted; also from the thread that answers /metrics."""
+        with self._refreshing:
+            self._refresh()
+
+    def _refresh(self) -> None:
+        self._compare_tenants()
         self._gauges["cards_process_resident_bytes"].set(_resident_bytes())
         cpu_seconds = process_time()
         self._cpu_seconds.inc(cpu_seconds - self._counted_cpu_seconds)
         self._counted_cpu_seconds = cpu_seconds
-        if (database := self._database) is not None:
-            self._gauges["cards_database_pool_size"].set(database.size)
-            self._gauges["cards_database_pool_in_use"].set(database.in_use)
-            self._gauges["cards_database_pool_waiting"].set(database.waiting)
-            self._gauges["cards_database_pool_max"].set(database.maximum)
-            retries = database.retries
+        if databases := self._databases:
+            self._gauges["cards_database_pool_size"].set(sum(database.size for database in databases))
+            self._gauges["cards_database_pool_in_use"].set(sum(database.in_use for database in databases))
+            self._gauges["cards_database_pool_waiting"].set(sum(database.waiting for database in databases))
+            self._gauges["cards_database_pool_max"].set(sum(database.maximum for database in databases))
+            retries = sum(database.retries for database in databases)
             self._database_retries.inc(retries - self._counted_retries)
             self._counted_retries = retries
+        if (keeper := self._keeper) is not None:
+            if keeper.current is not None:
+                self._catalog_version.set(keeper.current.version)
+            for result, count in (("loaded", keeper.loads), ("failed", keeper.failures)):
+                self._catalog_loads.labels(result).inc(count - self._counted_loads[result])
+                self._counted_loads[result] = count
 
     async def keep_fresh(self) -> None:
         """Refreshes once a second, so that any process of several can answer for all; ends when cancelled."""
@@ -188,6 +227,15 @@ class Metrics:
             await asyncio.sleep(REFRESH_SECONDS)
             self._lag.set(max(0.0, clock() - due))
             self.refresh()
+
+    def _compare_tenants(self) -> None:
+        """Once a minute says how many tenants there were, and how uneven: without their ids, a label needs a bound."""
+        if perf_counter() < self._minute_ends:
+            return
+        requests, self._requests_of = self._requests_of, {}
+        self._minute_ends = perf_counter() + 60
+        self._tenants.set(len(requests))
+        self._busiest.set(max(requests.values()) / sum(requests.values()) if requests else 0)
 
     def _children_of(self, method: str, route: str, status: int) -> tuple[Counter, Histogram]:
         """The metrics of one kind of request, kept at hand: to look them up by labels takes a lock."""
@@ -203,6 +251,8 @@ class Metrics:
         requests, durations = self._children_of(method if method in METHODS else "OTHER", route, exchange.status)
         requests.inc()
         durations.observe(seconds)
+        if (tenant_id := exchange.tenant_id) is not None:
+            self._requests_of[tenant_id] = self._requests_of.get(tenant_id, 0) + 1
         if exchange.idempotency is not None:
             self._idempotency_children[exchange.idempotency].inc()
         if exchange.called is not None:

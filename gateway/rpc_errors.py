@@ -142,7 +142,7 @@ def _failure_of_database(error: asyncpg.PostgresError, body: bytes) -> Failure:
     if sqlstate == "PGRST":
         return _failure_raised_as_json(error)
     status = status_of(sqlstate)
-    message, details, hint = error.message or "", error.detail, error.hint
+    message, details, hint = error.message or "", error.detail or None, error.hint or None
     if (status == 400 or sqlstate == "54001") and (found := unstorable(body)) is not None:
         place, reason = found
         return Failure(400, sqlstate, message, f"{place}: {reason}", hint=hint)
@@ -178,9 +178,7 @@ def _failure_raised_as_json(error: asyncpg.PostgresError) -> Failure:
         return _unreadable(f"Invalid JSON in MESSAGE or DETAIL: {cause}")
     if not 400 <= answer.status <= 599 or not all(map(_is_header, answer.headers.items())):
         return _unreadable("The status is no error's, or a header can't be sent")
-    return Failure(
-        answer.status, raised.code, raised.message, raised.details, hint=raised.hint, headers=answer.headers
-    )
+    return Failure(answer.status, raised.code, raised.message, raised.details, hint=raised.hint, headers=answer.headers)
 
 
 def _unreadable(details: str) -> Failure:

@@ -52,21 +52,46 @@ def serve(settings: Settings, database_url: str, banner: str) -> None:
         access_log=False,
         log_config=None,
         server_header=False,
+        # Whoever sends X-Forwarded-For is not believed; and looking for it costs each request.
+        proxy_headers=False,
         backlog=4096,
         timeout_keep_alive=75,
         timeout_graceful_shutdown=settings.database_statement_timeout_ms // 1000 + DRAIN_MARGIN_SECONDS,
     )
     # An own socket: so the port is known, and known to be had, before anything is said.
-    bound = config.bind_socket()
+    bound = _bind(settings.host, settings.port)
     host, port = bound.getsockname()[:2]
     address = f"http://{'[' + host + ']' if ':' in host else host}:{port}"
     with _environment({"DATABASE_URL": database_url}):
         if several:
             print(banner.format(address=address), flush=True)
             with shared_folder() as folder, _environment({FOLDER_VARIABLE: str(folder)}):
-                Multiprocess(config, sockets=[bound]).run()
+                _Workers(config, sockets=[bound]).run()
         else:
             _Announced(config, banner.format(address=address)).run(sockets=[bound])
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    """A socket at an address. uvicorn's own would end the process where the address can't be had."""
+    bound = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind((host, port))
+    except BaseException:
+        bound.close()
+        raise
+    bound.set_inheritable(True)
+    return bound
+
+
+class _Workers(Multiprocess):
+    """The worker processes, and the socket that they share."""
+
+    def terminate_all(self) -> None:
+        """Stops the workers, and lets go of the socket first: it would take connections that nobody answers."""
+        for bound in self.sockets:
+            bound.close()
+        super().terminate_all()
 
 
 class _Announced(uvicorn.Server):

@@ -1,13 +1,15 @@
 """Configuration, read once from the environment.
 
 Precedence: an environment variable, else the default beside its field. The variable's name is the field's name in
-upper case. An empty value counts as unset.
+upper case. An empty value counts as unset. A secret may stand in a file instead, which the variable with _FILE behind
+its name names: JWT_SECRET_KEY_FILE.
 """
 
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
+from urllib.parse import quote, urlsplit, urlunsplit
 
 import msgspec
 from msgspec import Meta
@@ -48,9 +50,20 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """A database that `cardbase deploy` has prepared, reached as cardbase_gateway. None: the embedded one."""
     deploy_database_url: str | None = None
     """What `cardbase deploy` connects with: a role that may create roles and schemas. None: the embedded one."""
+    worker_database_url: str | None = None
+    """A database that `cardbase deploy` has prepared, reached as cardbase_worker. None: the embedded one."""
+    deploy_database_password: str | None = None
+    """Of DEPLOY_DATABASE_URL, where the URL has none."""
+    gateway_database_password: str | None = None
+    """Of DATABASE_URL, where the URL has none; `cardbase deploy` makes it the password of cardbase_gateway."""
+    service_database_password: str | None = None
+    """`cardbase deploy` makes it the password of cardbase_service."""
+    worker_database_password: str | None = None
+    """Of WORKER_DATABASE_URL, where the URL has none; `cardbase deploy` makes it the password of cardbase_worker."""
     host: str = "127.0.0.1"
+    """Where the gateway listens."""
     port: Annotated[int, Meta(ge=0, le=65535)] = 8002
-    """0 takes a free port."""
+    """Where the gateway listens. 0 takes a free port."""
     workers: Annotated[int, Meta(ge=1, le=64)] = 1
     """Gateway processes."""
     database_pool_min: Annotated[int, Meta(ge=0, le=1000)] = 5
@@ -68,7 +81,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     tenant_waiting: Count = 200
     """Calls of one tenant that wait in each process at most; over it 429 RATE_LIMITED."""
     jwt_secret_key: str | None = None
+    """Verifies bearer tokens with HS256."""
     jwt_algorithm: Algorithm = "HS256"
+    """HS256 takes the secret key; RS256, ES256 and EdDSA take the public key. A token with another one is refused."""
     jwt_public_key: str | None = None
     """PEM or a JSON Web Key Set, as text or as the path of a file."""
     jwt_audience: str | None = None
@@ -77,6 +92,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """What a token's iss has to be. None: not checked."""
     access_token_expire_minutes: Annotated[int, Meta(ge=1, le=525_600)] = 60
     """For how long a token that we issue is good."""
+    refresh_token_expire_days: Annotated[int, Meta(ge=1, le=3650)] = 30
+    """For how long a user who stays away stays signed in."""
+    sign_in_attempts_per_account: Count = 10
+    """Failed attempts to sign in with one email address within 15 minutes; over it 429 RATE_LIMITED."""
+    sign_in_attempts_per_address: Count = 100
+    """Failed attempts to sign in, and registrations, from one network address within 15 minutes."""
+    integration_encryption_key: str | None = None
+    """32 bytes in base64 that the settings of integrations are encrypted with. None: they can't be stored."""
     trust_tenant_header: bool | None = None
     """Whether X-Tenant-ID without a token is believed. None: only while no JWT key is set."""
     redis_url: str | None = None
@@ -86,11 +109,23 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     allowed_origins: tuple[str, ...] = ()
     """CORS; comma separated in the variable."""
     max_body_bytes: Annotated[int, Meta(ge=1, le=1_073_741_824)] = 8_388_608
+    """A longer body: 413 PAYLOAD_TOO_LARGE."""
+    usage_retention_days: Annotated[int, Meta(ge=1, le=36_500)] | None = None
+    """For how many days a worker leaves usage events. None: for ever."""
+    maintenance_interval_seconds: Annotated[int, Meta(ge=1, le=86_400)] = 60
+    """How often a worker looks what there is to remove."""
+    worker_metrics_port: Annotated[int, Meta(ge=0, le=65535)] = 8003
+    """Where a worker has its metrics, on HOST. 0 takes a free port."""
     idempotency_ttl_hours: Annotated[int, Meta(ge=1, le=8760)] = 24
+    """For how long the answer to an idempotency key is kept."""
     default_page_size: Annotated[int, Meta(ge=1, le=1000)] = 20
+    """Of the core resources; cards have their own."""
     max_page_size: Annotated[int, Meta(ge=1, le=1000)] = 100
+    """Of the core resources; cards have their own."""
     environment: Annotated[str, Meta(min_length=1, max_length=64)] = "development"
+    """Shown by /api/v1/info; in `production` what is unsafe is refused."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """Of the log: JSON lines outside a terminal."""
     data_folder: Path = Path(".cardbase")
     """Where the embedded database lives."""
 
@@ -107,7 +142,21 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return self.jwt_secret_key is not None or self.jwt_public_key is not None
 
 
-_SECRET_FIELDS: Final = frozenset({"jwt_secret_key", "database_url", "deploy_database_url", "redis_url"})
+_PASSWORD_OF: Final = {
+    "database_url": "gateway_database_password",
+    "deploy_database_url": "deploy_database_password",
+    "worker_database_url": "worker_database_password",
+}
+_SECRET_FIELDS: Final = frozenset(
+    {
+        "jwt_secret_key",
+        "integration_encryption_key",
+        "redis_url",
+        "service_database_password",
+        *_PASSWORD_OF,
+        *_PASSWORD_OF.values(),
+    }
+)
 
 
 def _parse(field: msgspec.structs.FieldInfo, text: str) -> Any:
@@ -134,6 +183,8 @@ def load_settings(environment: Mapping[str, str]) -> Settings:
     for field in msgspec.structs.fields(Settings):
         variable = field.name.upper()
         text = environment.get(variable, "").strip()
+        if not text and field.name in _SECRET_FIELDS:
+            text = _read_secret(environment, variable)
         if text:
             try:
                 values[field.name] = _parse(field, text)
@@ -142,7 +193,30 @@ def load_settings(environment: Mapping[str, str]) -> Settings:
                 raise SettingsError(f"{variable}: {_complaint(error)}{shown}") from None
     settings = Settings(**values)
     _check(settings)
-    return settings
+    return _with_passwords(settings)
+
+
+def _read_secret(environment: Mapping[str, str], variable: str) -> str:
+    """The text of the file that NAME_FILE names; empty without one."""
+    file = environment.get(f"{variable}_FILE", "").strip()
+    try:
+        return Path(file).read_text(encoding="utf-8").strip() if file else ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{variable}_FILE: {file} can't be read: {error}") from None
+
+
+def _with_passwords(settings: Settings) -> Settings:
+    """Puts passwords that stand apart into the URLs that have a user and no password."""
+    changes = {}
+    for name, password_name in _PASSWORD_OF.items():
+        url, password = getattr(settings, name), getattr(settings, password_name)
+        if url is None or password is None:
+            continue
+        parts = urlsplit(url)
+        user, at, where = parts.netloc.rpartition("@")
+        if at and ":" not in user:
+            changes[name] = Secret(urlunsplit(parts._replace(netloc=f"{user}:{quote(password, safe='')}@{where}")))
+    return msgspec.structs.replace(settings, **changes)
 
 
 def _check(settings: Settings) -> None:
@@ -156,7 +230,7 @@ def _check(settings: Settings) -> None:
         raise SettingsError(
             f"DEFAULT_PAGE_SIZE: {settings.default_page_size} is more than MAX_PAGE_SIZE, {settings.max_page_size}"
         )
-    for variable in ("DATABASE_URL", "DEPLOY_DATABASE_URL"):
+    for variable in ("DATABASE_URL", "DEPLOY_DATABASE_URL", "WORKER_DATABASE_URL"):
         url = getattr(settings, variable.lower())
         if url is not None and not url.startswith(("postgresql://", "postgres://")):
             raise SettingsError(f"{variable}: expected a URL that begins with postgresql://")

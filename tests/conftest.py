@@ -8,14 +8,19 @@ from itertools import count
 from pathlib import Path
 from uuid import UUID, uuid4
 
+import gateways
 import httpx
+import poolers
 import pytest
 import servers
 import tap
+import tokens
 from gateways import Gateway, running_gateway
 from servers import Database, Server, open_folder
 
 from gateway.deploy import deploy
+
+pytest_plugins = ["attempts"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -25,6 +30,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="embedded|container|URL",
         help="the PostgreSQL to test on: the embedded one (default), a container (image: CARDBASE_TEST_IMAGE),"
         " or the URL of a running server as its superuser; the passwords of the login roles are changed there",
+    )
+    parser.addoption(
+        "--pgbouncer", action="store_true", help="lead gateways to that server through PgBouncer in transaction mode"
     )
 
 
@@ -43,7 +51,12 @@ def server(request: pytest.FixtureRequest) -> Iterator[Server]:
         # The pgTAP files write their rows past row-level security, which binds everybody else.
         if running.execute("select rolsuper from pg_roles where rolname = current_user") != "t":
             pytest.exit(f"--db: {running.deployer} is not a superuser of that server", returncode=4)
-        yield running
+        if not request.config.getoption("pgbouncer"):
+            yield running
+            return
+        gateways.COMMON.update(poolers.VARIABLES)
+        with poolers.through_pgbouncer(running) as behind:
+            yield behind
 
 
 @pytest.fixture(scope="session")
@@ -126,6 +139,43 @@ def gateway(shared_database: Database, tmp_path_factory: pytest.TempPathFactory)
     """A gateway on the shared database: for tests that keep to a tenant of their own."""
     folder: Path = tmp_path_factory.mktemp("gateway")
     with running_gateway(folder, {"DATABASE_URL": shared_database.url("cardbase_gateway")}) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def rpc_database(_clone: Callable[[ExitStack], Database]) -> Iterator[Database]:
+    """A deployed database with functions of every kind, those of rpc_functions.sql."""
+    with ExitStack() as stack:
+        database = _clone(stack)
+        servers.run_psql(database.url(), "-f", str(Path(__file__).with_name("rpc_functions.sql")))
+        yield database
+
+
+@pytest.fixture(scope="session")
+def rpc_gateway(rpc_database: Database, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """A gateway on that database, where users are known by their tokens and tenants by a header as well."""
+    folder: Path = tmp_path_factory.mktemp("rpc_gateway")
+    variables = {
+        "DATABASE_URL": rpc_database.url("cardbase_gateway"),
+        "JWT_SECRET_KEY": tokens.SECRET,
+        "TRUST_TENANT_HEADER": "true",
+    }
+    with running_gateway(folder, variables) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def people_gateway(shared_database: Database, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """A gateway on the shared database where users sign in, and integrations are encrypted."""
+    folder: Path = tmp_path_factory.mktemp("people_gateway")
+    variables = {
+        "DATABASE_URL": shared_database.url("cardbase_gateway"),
+        "JWT_SECRET_KEY": tokens.SECRET,
+        "INTEGRATION_ENCRYPTION_KEY": tokens.ENCRYPTION_KEY,
+        # All tests come from one address.
+        "SIGN_IN_ATTEMPTS_PER_ADDRESS": "10000",
+    }
+    with running_gateway(folder, variables) as running:
         yield running
 
 

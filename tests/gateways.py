@@ -19,6 +19,8 @@ from servers import clean_environment
 REPOSITORY: Final = Path(__file__).parents[1]
 COMMAND: Final = (sys.executable, "-c", "from gateway.cli import main; main()")
 ADDRESS: Final = re.compile(r"^ +API +(http://\S+)/api/v1$", re.MULTILINE)
+COMMON: Final[dict[str, str]] = {}
+"""Environment variables that every gateway of this run is started with."""
 START_SECONDS: Final = 60.0
 STOP_SECONDS: Final = 30.0
 
@@ -79,7 +81,7 @@ class Gateway:
 
 def environment_of(variables: Mapping[str, str]) -> dict[str, str]:
     """A clean environment with some variables, in which the repository's package is found."""
-    return {**clean_environment(), "PYTHONPATH": str(REPOSITORY), **variables}
+    return {**clean_environment(), "PYTHONPATH": str(REPOSITORY), **COMMON, **variables}
 
 
 @contextmanager

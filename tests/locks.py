@@ -2,6 +2,7 @@
 
 import subprocess
 from types import TracebackType
+from typing import Self
 
 from servers import Database, clean_environment, program
 
@@ -16,7 +17,7 @@ class Holder:
         self._database = database
         self._statements = statements
 
-    def __enter__(self) -> "Holder":
+    def __enter__(self) -> Self:
         self._client = subprocess.Popen(
             [program("psql"), "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", self._database.url()],
             stdin=subprocess.PIPE,
@@ -44,10 +45,10 @@ class Holder:
 
 
 def waiting_for_locks(database: Database) -> int:
-    """How many of the gateway's statements wait for a lock in this database."""
+    """How many statements wait for a lock in this database."""
     return int(
         database.execute(
             "select count(*) from pg_stat_activity where datname = current_database()"
-            " and application_name = 'cardbase' and wait_event_type = 'Lock' and state = 'active'"
+            " and wait_event_type = 'Lock' and state = 'active'"
         )
     )

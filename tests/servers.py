@@ -14,6 +14,7 @@ from typing import Final
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from gateway import embedded
+from gateway.settings import Settings
 
 LOGIN_ROLES: Final = ("cardbase_gateway", "cardbase_service", "cardbase_worker")
 PASSWORD: Final = "cardbase-tests"
@@ -96,18 +97,13 @@ def run_program(name: str, *arguments: str) -> str:
 
 def clean_environment() -> dict[str, str]:
     """The environment without anything that would lead a program to another database or change its ways."""
-    ours = {
-        "DATABASE_URL", "DEPLOY_DATABASE_URL", "REDIS_URL", "HOST", "PORT", "WORKERS", "TRUST_TENANT_HEADER",
-        "ALLOWED_ORIGINS", "MAX_BODY_BYTES", "ENVIRONMENT", "LOG_LEVEL", "DATA_FOLDER",
-        "ACCESS_TOKEN_EXPIRE_MINUTES", "RATE_LIMIT_PER_MINUTE", "IDEMPOTENCY_TTL_HOURS",
-        "DEFAULT_PAGE_SIZE", "MAX_PAGE_SIZE",
-    }  # fmt: skip
-    prefixes = ("PG", "JWT_", "DATABASE_POOL_", "DATABASE_ACQUIRE_", "DATABASE_STATEMENT_")
+    settings = {name.upper() for name in Settings.__struct_fields__}
+    ours = settings | {f"{name}_FILE" for name in settings} | {"PROMETHEUS_MULTIPROC_DIR"}
     kept = {"PGTAP_SQL"}
     return {
         name: value
         for name, value in os.environ.items()
-        if name in kept or (name not in ours and not name.startswith(prefixes))
+        if name in kept or (name not in ours and not name.startswith("PG"))
     }
 
 

@@ -12,6 +12,8 @@ SCHEMA: Final = "tap"
 SEARCH_PATH: Final = f"public, {SCHEMA}"
 MISSING: Final = "pgTAP is not installed: apt-get install pgtap, or let PGTAP_SQL name its pgtap--*.sql"
 SECONDS: Final = 120
+REPOSITORY: Final = Path(__file__).parents[1]
+"""Where test files are run from: they may read what stands beside db/tests."""
 
 _PLAN: Final = re.compile(r"1\.\.(\d+)")
 _RESULT: Final = re.compile(r"(not )?ok (\d+)(?: - (.*))?")
@@ -54,7 +56,9 @@ def run(database: Database, file: Path) -> list[str]:
     ]
     environment = {**clean_environment(), "PGOPTIONS": f"-c search_path={SEARCH_PATH.replace(' ', '')}"}
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=SECONDS)
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=False, env=environment, cwd=REPOSITORY, timeout=SECONDS
+        )
     except subprocess.TimeoutExpired:
         return [f"not finished after {SECONDS} s"]
     return complaints(done.stdout, done.stderr, done.returncode)

@@ -470,7 +470,7 @@ def test_client_that_leaves_in_the_middle_of_its_body_stores_nothing(
 
 # --- generated ------------------------------------------------------------------------------------------------
 
-WRONG: Final = (
+WRONG: Final[tuple[Any, ...]] = (
     None, True, 0, -1, 1.5, 10**400, "", "x", "x" * 300, "\0", "\ud800", "{}", [], [None], [[]], {}, {"": None},
     [1] * 1001, {"card_type": "company"}, "018f2f6e-7c1a-7000-8000-00000000000g",
 )  # fmt: skip

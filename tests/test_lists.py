@@ -80,7 +80,7 @@ def test_total_counts_what_the_filters_leave(client: httpx.Client) -> None:
     client.delete(f"{CARDS}/{ids[0]}")
 
     def total(**parameters: Any) -> int:
-        page: dict[str, Any] = client.get(CARDS, params={"count": "exact", "limit": 1} | parameters).json()
+        page: dict[str, Any] = client.get(CARDS, params=dict[str, Any](count="exact", limit=1, **parameters)).json()
         return int(page["total"])
 
     assert [total(), total(card_type="voice"), total(contains='{"n": 1}'), total(include_deleted="true")] == [
@@ -162,7 +162,7 @@ def test_a_walk_meets_each_card_that_stayed_once(
 
     def turn_page() -> None:
         nonlocal cursor, is_done
-        page = client.get(CARDS, params={"limit": limit} | cursor).json()
+        page = client.get(CARDS, params=dict[str, Any](limit=limit, **cursor)).json()
         seen.extend(item["card_id"] for item in page["cards"])
         cursor = {"cursor": page["next_cursor"]}
         is_done = page["next_cursor"] is None

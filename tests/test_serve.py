@@ -93,15 +93,18 @@ def test_after_a_kill_the_next_start_finds_the_data(folder: Path, tenant_id: UUI
     assert not is_alive(server)
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
-@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize(
+    ("workers", "number", "status"),
+    [("1", signal.SIGTERM, 0), ("1", signal.SIGINT, 130), ("2", signal.SIGTERM, 0)],
+    ids=["SIGTERM", "SIGINT", "SIGTERM, two workers"],
+)
 def test_signal_finishes_the_request_under_way(
     database: Database,
     make_gateway: Callable[..., Gateway],
     tenant_id: UUID,
+    workers: str,
     number: signal.Signals,
     status: int,
-    workers: str,
 ) -> None:
     gateway = make_gateway(database, WORKERS=workers, DATABASE_STATEMENT_TIMEOUT_MS="30000")
     with gateway.client(tenant_id) as client, ThreadPoolExecutor(1) as pool:
@@ -131,6 +134,16 @@ def test_port_that_is_taken_is_one_line(gateway: Gateway, shared_database: Datab
     assert done.stdout == ""
     (line,) = done.stderr.splitlines()
     assert line == f"cardbase: HOST, PORT: 127.0.0.1:{gateway.port} can't be had: Address already in use"
+
+
+@pytest.mark.parametrize("host", ["203.0.113.1", "no-such-host.invalid"])
+def test_host_that_is_not_ours_is_one_line(host: str, shared_database: Database, tmp_path: Path) -> None:
+    url = shared_database.url("cardbase_gateway")
+    done = run_cardbase("serve", folder=tmp_path, HOST=host, PORT="0", DATABASE_URL=url, JWT_SECRET_KEY="k" * 32)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"cardbase: HOST, PORT: {host}:0 can't be had: ")
 
 
 def test_several_workers_share_the_work_and_end_together(

@@ -1,5 +1,5 @@
 -- Functions that lend their callers a role with too much: in our schemas, and wherever else a role that logs in may
--- call them. The roles to run as are cardbase_api, cardbase_finder and cardbase_maintenance: they own functions only.
+-- call them. The roles to run as are ours that don't log in, but for cardbase_owner: they own functions only.
 with definers as (
     select
         routine.oid,
@@ -7,8 +7,8 @@ with definers as (
         concat_ws(
             ', ',
             case
-                when owner.rolname not in ('cardbase_api', 'cardbase_finder', 'cardbase_maintenance')
-                    then 'is none of cardbase_api, cardbase_finder and cardbase_maintenance'
+                when owner.rolname not like 'cardbase\_%' or owner.rolname = 'cardbase_owner'
+                    then 'is none of the roles that functions run as'
             end,
             case when owner.rolsuper then 'is a superuser' end,
             case when owner.rolbypassrls then 'bypasses row-level security' end,

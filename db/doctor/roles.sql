@@ -2,16 +2,7 @@
 with ours as (
     select role.*
     from pg_roles as role
-    where
-        role.rolname in (
-            'cardbase_owner',
-            'cardbase_api',
-            'cardbase_maintenance',
-            'cardbase_finder',
-            'cardbase_gateway',
-            'cardbase_service',
-            'cardbase_worker'
-        )
+    where role.rolname like 'cardbase\_%'
 ),
 
 logins as (
@@ -36,9 +27,9 @@ cross join
         ('createdb', ours.rolcreatedb),
         ('replication', ours.rolreplication),
         (
-        'login',
-        ours.rolcanlogin and ours.rolname not in ('cardbase_gateway', 'cardbase_service', 'cardbase_worker')
-    )
+            'login',
+            ours.rolcanlogin and ours.rolname not in ('cardbase_gateway', 'cardbase_service', 'cardbase_worker')
+        )
     ) as attribute (name, is_set)
 where attribute.is_set
 union all
@@ -50,10 +41,8 @@ from pg_auth_members as membership
 inner join ours as member on membership.member = member.oid
 inner join pg_roles as granted on membership.roleid = granted.oid
 where
-    not (
-        member.rolname = 'cardbase_owner'
-        and granted.rolname in ('cardbase_api', 'cardbase_maintenance', 'cardbase_finder')
-    )
+    -- The owner makes functions and hands them to the roles they run as.
+    not (member.rolname = 'cardbase_owner' and granted.rolname like 'cardbase\_%' and not granted.rolcanlogin)
 union all
 select
     format('role %I', logins.rolname),

@@ -61,7 +61,7 @@ create table app.card_usage (
     constraint card_usage_workflow_type_check check (length(workflow_type) <= 100),
     constraint card_usage_session_id_check check (length(session_id) <= 255)
 );
-comment on table app.card_usage is 'Recorded uses of cards: one per card and workflow, one per call without a workflow.';
+comment on table app.card_usage is 'Uses of cards: one for a card and workflow, one for each call without a workflow.';
 
 create unique index card_usage_workflow_key on app.card_usage (tenant_id, card_id, workflow_id)
 where workflow_id is not null;

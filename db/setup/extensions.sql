@@ -1,5 +1,6 @@
 -- The extensions that tables and functions are built on. Both are trusted: who may create in the database may
 -- install them. They stay where they are when somebody installed them before.
+-- Where the server has pgvector, and the deploying role may, that one too: without it all but search by nearness works.
 do $do$
 declare
     _extension text;
@@ -12,5 +13,14 @@ begin
         execute format('create extension %I with schema public', _extension);
         raise info 'extension %: created', _extension;
     end loop;
+
+    if exists (select from pg_available_extensions where name = 'vector' and installed_version is null) then
+        begin
+            create extension vector with schema public;
+            raise info 'extension vector: created';
+        exception
+            when insufficient_privilege then null;
+        end;
+    end if;
 end;
 $do$;

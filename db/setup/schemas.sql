@@ -37,8 +37,8 @@ begin
             from (
                 values
                 ('api', array['cardbase_gateway', 'cardbase_service', 'cardbase_worker']),
-                ('api', array['cardbase_api', 'cardbase_maintenance', 'cardbase_finder']),
-                ('app', array['cardbase_api', 'cardbase_maintenance', 'cardbase_finder']),
+                ('api', array['cardbase_api', 'cardbase_maintenance', 'cardbase_finder', 'cardbase_authenticator']),
+                ('app', array['cardbase_api', 'cardbase_maintenance', 'cardbase_finder', 'cardbase_authenticator']),
                 -- for the maintenance functions that a worker runs
                 ('app', array['cardbase_worker']),
                 -- for the version that tells when to read the catalog anew

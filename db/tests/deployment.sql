@@ -7,7 +7,7 @@ select plan(26);
 select set_eq(
     $$ select rolname from pg_roles where rolname like 'cardbase\_%' $$,
     array[
-        'cardbase_owner', 'cardbase_api', 'cardbase_maintenance', 'cardbase_finder',
+        'cardbase_owner', 'cardbase_api', 'cardbase_maintenance', 'cardbase_finder', 'cardbase_authenticator',
         'cardbase_gateway', 'cardbase_service', 'cardbase_worker'
     ],
     'these are the roles'
@@ -44,7 +44,8 @@ select set_eq(
     $$ values
     ('cardbase_api', 'cardbase_owner'),
     ('cardbase_maintenance', 'cardbase_owner'),
-    ('cardbase_finder', 'cardbase_owner')
+    ('cardbase_finder', 'cardbase_owner'),
+    ('cardbase_authenticator', 'cardbase_owner')
     $$,
     'only the owner is a member of other roles, of those that functions run as'
 );
@@ -74,10 +75,13 @@ select set_eq(
     ('api', 'cardbase_api', 'USAGE', false),
     ('api', 'cardbase_maintenance', 'USAGE', false),
     ('api', 'cardbase_finder', 'USAGE', false),
+    ('api', 'cardbase_authenticator', 'USAGE', false),
     ('app', 'cardbase_api', 'USAGE', false),
     ('app', 'cardbase_maintenance', 'USAGE', false),
     ('app', 'cardbase_finder', 'USAGE', false),
-    ('app', 'cardbase_worker', 'USAGE', false)
+    ('app', 'cardbase_authenticator', 'USAGE', false),
+    ('app', 'cardbase_worker', 'USAGE', false),
+    ('deployment', 'cardbase_api', 'USAGE', false)
     $$,
     'who may look into a schema is on this list'
 );

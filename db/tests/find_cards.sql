@@ -155,7 +155,7 @@ select set_eq(
     $$
     select routine.oid::regprocedure::text
     from pg_proc as routine
-    where routine.proowner = 'cardbase_finder'::regrole
+    where routine.proowner = 'cardbase_finder'::regrole and routine.proname like '%\_cards'
     $$,
     array[
         'app.find_cards(uuid,text,uuid,text,jsonb,boolean,uuid,integer)',
@@ -170,7 +170,10 @@ select set_eq(
         acl.grantee::regrole::text
     from pg_proc as routine
     cross join aclexplode(routine.proacl) as acl
-    where routine.proowner = 'cardbase_finder'::regrole and acl.grantee <> routine.proowner
+    where
+        routine.proowner = 'cardbase_finder'::regrole
+        and routine.proname like '%\_cards'
+        and acl.grantee <> routine.proowner
     $$,
     $$ values ('find_cards', 'cardbase_api'), ('count_cards', 'cardbase_api') $$,
     'only the functions of schema api call them'
@@ -184,7 +187,7 @@ select set_eq(
     from pg_attribute as attribute
     inner join pg_class as relation on relation.oid = attribute.attrelid
     cross join aclexplode(attribute.attacl) as acl
-    where acl.grantee = 'cardbase_finder'::regrole
+    where acl.grantee = 'cardbase_finder'::regrole and relation.oid = 'app.cards'::regclass
     $$,
     $$ values
     ('app.cards', 'tenant_id', 'SELECT'),

@@ -445,13 +445,13 @@ select is_empty(
     where
         pg_proc.pronamespace = 'api'::regnamespace
         and 'idempotency_key' = any(pg_proc.proargnames)
+        and obj_description(pg_proc.oid, 'pg_proc') !~ '(^|\n)@internal *(\n|$)'
         and not (
-            'idempotency_ttl_hours' = any(pg_proc.proargnames)
-            and pg_proc.pronargdefaults >= 2
+            array_position(pg_proc.proargnames, 'idempotency_key') > pg_proc.pronargs - pg_proc.pronargdefaults
             and pg_proc.provolatile = 'v'
         )
     $$,
-    'every function that takes a key takes the hours to remember it for, and can do without both'
+    'every product function that takes a key writes, and can do without the key'
 );
 select is_empty(
     $$

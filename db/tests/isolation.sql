@@ -1,6 +1,6 @@
 begin;
 \ir helpers/tests.psql
-select plan(148);
+select plan(151);
 
 insert into app.cards (tenant_id, card_id, card_type, content)
 values
@@ -17,14 +17,14 @@ values
     'aaaaaaaa-0000-0000-0000-000000000001',
     'aaaaaaaa-0000-0000-0000-000000000002',
     'workflow',
-    '2026-01-02'
+    '9999-01-02'
 ),
 (
     'bbbbbbbb-0000-0000-0000-000000000000',
     'bbbbbbbb-0000-0000-0000-000000000001',
     'bbbbbbbb-0000-0000-0000-000000000002',
     'workflow',
-    '2026-01-02'
+    '9999-01-02'
 );
 insert into app.idempotency_store (tenant_id, idempotency_key, fingerprint, status, body, created_at, expires_at)
 values
@@ -589,6 +589,20 @@ reset role;
 
 -- Maintenance
 
+insert into app.card_usage (tenant_id, card_id, usage_id, used_at)
+values
+(
+    'aaaaaaaa-0000-0000-0000-000000000000',
+    'aaaaaaaa-0000-0000-0000-000000000001',
+    'aaaaaaaa-0000-0000-0000-00000000000d',
+    '2026-01-02'
+),
+(
+    'bbbbbbbb-0000-0000-0000-000000000000',
+    'bbbbbbbb-0000-0000-0000-000000000001',
+    'bbbbbbbb-0000-0000-0000-00000000000d',
+    '2026-01-02'
+);
 set local role cardbase_maintenance;
 select set_has(
     $$ select tenant_id::text, idempotency_key from app.idempotency_store $$,
@@ -626,13 +640,31 @@ select throws_ok(
     'maintenance may not add keys'
 );
 select throws_ok('select count(*) from app.cards', '42501', null, 'maintenance may not read cards');
+select set_has(
+    $$ select tenant_id::text, usage_id::text from app.card_usage $$,
+    $$
+    values
+    ('aaaaaaaa-0000-0000-0000-000000000000', 'aaaaaaaa-0000-0000-0000-00000000000d'),
+    ('bbbbbbbb-0000-0000-0000-000000000000', 'bbbbbbbb-0000-0000-0000-00000000000d')
+    $$,
+    'maintenance sees the old usage events of all tenants'
+);
+select is_empty(
+    $$ select usage_id from app.card_usage where used_at > now() - interval '1 day' $$,
+    'the policy hides from maintenance the events of the last day'
+);
 select throws_ok(
-    'select count(*) from app.card_usage', '42501', null, 'maintenance may not read usage events'
+    'select workflow_id from app.card_usage', '42501', null, 'maintenance may not read what used a card'
+);
+select throws_ok(
+    'update app.card_usage set used_at = now()', '42501', null, 'the policy refuses maintenance to make an event new'
 );
 select throws_ok(
     'select count(*) from app.card_usage_totals', '42501', null, 'maintenance may not read usage totals'
 );
 reset role;
+delete from app.card_usage
+where usage_id::text like '%00d';
 
 -- The truth
 

@@ -1,5 +1,6 @@
 begin;
 \ir helpers/tests.psql
+\ir helpers/reads.psql
 select plan(29);
 
 -- A new tenant each time: rows that an earlier run left, rolled back and not yet vacuumed, would be counted as read.
@@ -47,74 +48,6 @@ from generate_series(1, 40000) as n;
 analyze app.cards;
 analyze app.card_usage_totals;
 analyze app.card_usage;
-
--- What a call reads, by the server's own count: the rows, or entries of an index, that scans of the table gave.
---   statement   the call
---   relation    the table
---   bound       how many rows are well
--- Answers {"rows": "at most <bound>", or how many if more, "indexes": [those used, by name], "is_scanned": whether the
--- table itself was read through}.
-create function tests.reads(statement text, relation regclass, bound bigint)
-returns jsonb
-language plpgsql
-as $$
-declare
-    _before jsonb;
-    _after jsonb;
-begin
-    _before := tests.counters(reads.relation);
-    execute reads.statement;
-    _after := tests.counters(reads.relation);
-    return (
-        with counted as (
-            select
-                name,
-                (_after -> name ->> 'rows')::bigint - (_before -> name ->> 'rows')::bigint as rows,
-                (_after -> name ->> 'scans')::bigint > (_before -> name ->> 'scans')::bigint as is_used
-            from jsonb_object_keys(_after) as name
-        )
-
-        select jsonb_build_object(
-            'rows', case
-                when sum(counted.rows) > reads.bound then sum(counted.rows)::text
-                else 'at most ' || reads.bound
-            end,
-            'indexes', jsonb_agg(counted.name order by counted.name) filter (
-                where counted.is_used and counted.name <> ''
-            ),
-            'is_scanned', bool_or(counted.is_used and counted.name = '')
-        )
-        from counted
-    );
-end;
-$$;
-create function tests.counters(relation regclass)
-returns jsonb
-language sql
-volatile
-return (
-    select
-        jsonb_object_agg(
-            counted.name,
-            jsonb_build_object(
-                'scans', pg_stat_get_xact_numscans(counted.id), 'rows', pg_stat_get_xact_tuples_returned(counted.id)
-            )
-        )
-    from (
-        select
-            counters.relation::oid as id,
-            '' as name
-        union all
-        select
-            index.indexrelid,
-            (
-                select class.relname from pg_class as class
-                where class.oid = index.indexrelid
-            )
-        from pg_index as index
-        where index.indrelid = counters.relation
-    ) as counted
-);
 
 -- The plan of a statement of a function, as the function has it planned: its text, settings, role and tenant.
 --   function    the function

@@ -1,5 +1,33 @@
 begin;
-select plan(39);
+\ir helpers/tests.psql
+select plan(43);
+
+-- The functions that sign users in: they see password hashes, or prove who somebody is by being called.
+create function tests.sign_in_functions()
+returns text []
+language sql
+immutable
+return array[
+    'begin_login', 'begin_registration', 'end_session', 'refresh_session', 'register_user', 'start_session'
+];
+-- The tables whose rows belong to a user.
+create function tests.user_tables()
+returns name []
+language sql
+immutable
+return array[
+    'users', 'user_preferences', 'refresh_tokens', 'memories', 'conversations', 'messages', 'tasks', 'integrations'
+];
+-- What the policy of cardbase_api says on a table.
+create function tests.own_rows(table_name name)
+returns text
+language sql
+stable
+return case
+    when own_rows.table_name = any(tests.user_tables())
+        then '((tenant_id = app.current_tenant_id()) AND (user_id = app.current_user_id()))'
+    else '(tenant_id = app.current_tenant_id())'
+end;
 
 -- Functions of schema api
 
@@ -24,9 +52,12 @@ select is_empty(
     group by pg_proc.oid
     having
         array_agg(acl.grantee::regrole::text order by acl.grantee::regrole::text)
-        <> array['cardbase_api', 'cardbase_gateway', 'cardbase_service']
+        <> case
+            when pg_proc.proname = any(tests.sign_in_functions()) then array['cardbase_api', 'cardbase_gateway']
+            else array['cardbase_api', 'cardbase_gateway', 'cardbase_service']
+        end
     $$,
-    'every function of api is for the gateway and for services, and for nobody else'
+    'every function of api is for the gateway and for services, those of sign-in for the gateway alone'
 );
 select set_eq(
     $$
@@ -36,8 +67,30 @@ select set_eq(
         pg_proc.pronamespace = 'api'::regnamespace
         and (pg_proc.proargnames [1] = 'tenant_id' and pg_proc.proargtypes [0] = 'uuid'::regtype) is not true
     $$,
-    array['is_ready'],
-    'every function of api takes the tenant first, save for this one, which looks at no row'
+    array['as_csv', 'begin_login', 'begin_registration', 'catalog', 'catalog_version', 'is_ready'],
+    'every function of api takes the tenant first, save for these: they look at no tenant''s rows'
+);
+select is_empty(
+    $$
+    select pg_proc.oid::regprocedure
+    from pg_proc
+    where
+        pg_proc.pronamespace = 'api'::regnamespace
+        and (pg_proc.proargnames [1] = 'tenant_id') is not true
+        and obj_description(pg_proc.oid, 'pg_proc') !~ '(^|\n)@internal *(\n|$)'
+    $$,
+    'no function that takes no tenant is offered over /rpc'
+);
+select is_empty(
+    $$
+    select pg_proc.oid::regprocedure
+    from pg_proc
+    where
+        pg_proc.pronamespace = 'api'::regnamespace
+        and pg_proc.proname = any(tests.sign_in_functions())
+        and obj_description(pg_proc.oid, 'pg_proc') !~ '(^|\n)@internal *(\n|$)'
+    $$,
+    'no function of sign-in is offered over /rpc'
 );
 select set_eq(
     $$
@@ -47,8 +100,8 @@ select set_eq(
         pg_proc.pronamespace = 'api'::regnamespace
         and (pg_proc.prorettype <> 'api.reply'::regtype or pg_proc.proretset)
     $$,
-    array['is_ready'],
-    'every function of api answers one api.reply, save for this one, which is no product function'
+    array['as_csv', 'catalog', 'catalog_version', 'is_ready'],
+    'every function of api answers one api.reply, save for these, which are no product functions'
 );
 select is_empty(
     $$
@@ -150,11 +203,12 @@ select is_empty(
         pg_proc.pronamespace = 'app'::regnamespace
         and pg_proc.proowner <> case
             when not pg_proc.prosecdef then 'cardbase_owner'::regrole
-            when pg_proc.proowner = 'cardbase_finder'::regrole then 'cardbase_finder'::regrole
+            when pg_proc.proowner = any(array['cardbase_finder'::regrole, 'cardbase_authenticator'::regrole])
+                then pg_proc.proowner
             else 'cardbase_maintenance'::regrole
         end
     $$,
-    'a private function runs as its caller and is the owner''s, or runs as the finder or as maintenance'
+    'a private function runs as its caller and is the owner''s, or runs as finder, authenticator or maintenance'
 );
 select set_eq(
     $$
@@ -167,7 +221,14 @@ select set_eq(
         pg_proc.pronamespace = 'app'::regnamespace
         and has_function_privilege(login.name, pg_proc.oid, 'execute')
     $$,
-    $$ values ('purge_idempotency_store', 'cardbase_worker') $$,
+    $$
+    values
+    ('measure_database', 'cardbase_worker'),
+    ('purge_card_usage', 'cardbase_worker'),
+    ('purge_idempotency_store', 'cardbase_worker'),
+    ('purge_sign_in', 'cardbase_worker'),
+    ('run_maintenance', 'cardbase_worker')
+    $$,
     'of the private functions the roles that log in may call these'
 );
 select is_empty(
@@ -184,7 +245,7 @@ select is_empty(
             when pg_proc.proowner = 'cardbase_maintenance'::regrole then 'cardbase_worker'::regrole
             else 'cardbase_api'::regrole
         end
-        and pg_proc.oid <> 'app.current_tenant_id()'::regprocedure
+        and pg_proc.oid <> all(array['app.current_tenant_id()', 'app.current_user_id()']::regprocedure[])
     $$,
     'maintenance is for workers, every other private function for cardbase_api'
 );
@@ -204,8 +265,26 @@ select function_privs_are(
 
 select tables_are(
     'app',
-    array['cards', 'card_usage', 'card_usage_totals', 'idempotency_store'],
+    array['cards', 'card_usage', 'card_usage_totals', 'idempotency_store', 'credentials', 'login_attempts']
+    || tests.user_tables(),
     'these are the tables'
+);
+select set_eq(
+    $$
+    select pg_attribute.attrelid::regclass::text
+    from pg_attribute
+    inner join pg_class on pg_class.oid = pg_attribute.attrelid
+    where
+        pg_class.relnamespace = 'app'::regnamespace
+        and pg_class.relkind in ('r', 'p')
+        and pg_attribute.attname = 'user_id'
+        and not pg_attribute.attisdropped
+    $$,
+    $$
+    select 'app.' || name
+    from unnest(tests.user_tables() || array['credentials']) as name
+    $$,
+    'a table whose rows are a user''s is held to the policy of such tables'
 );
 select is_empty(
     $$
@@ -325,6 +404,7 @@ select is_empty(
     where
         pg_class.relnamespace = 'app'::regnamespace
         and pg_class.relkind in ('r', 'p')
+        and pg_class.relname not in ('credentials', 'login_attempts')
         and (
             select
                 array_agg(
@@ -344,12 +424,25 @@ select is_empty(
             array[
                 'PERMISSIVE',
                 'ALL',
-                '(tenant_id = app.current_tenant_id())',
-                '(tenant_id = app.current_tenant_id())'
+                tests.own_rows(pg_class.relname),
+                tests.own_rows(pg_class.relname)
             ]
         ]
     $$,
-    'on every table cardbase_api has one policy: to see and to write the rows of the transaction''s tenant'
+    'on every table cardbase_api has one policy: to see and to write the rows of the transaction''s tenant and user'
+);
+select is_empty(
+    $$
+    select
+        policyname,
+        roles
+    from pg_policies
+    where
+        schemaname = 'app'
+        and tablename in ('credentials', 'login_attempts')
+        and roles && array['cardbase_api', 'public']::name []
+    $$,
+    'to what sign-in begins with cardbase_api has no policy'
 );
 select set_eq(
     $$
@@ -364,7 +457,13 @@ select set_eq(
     $$,
     $$
     values
+    ('users', '{cardbase_finder}', 'SELECT', 'true', null),
+    ('credentials', '{cardbase_authenticator}', 'ALL', 'true', 'true'),
+    ('login_attempts', '{cardbase_authenticator}', 'ALL', 'true', 'true'),
+    ('login_attempts', '{cardbase_maintenance}', 'ALL', '(expires_at <= now())', null),
+    ('refresh_tokens', '{cardbase_maintenance}', 'ALL', '(expires_at <= now())', null),
     ('cards', '{cardbase_finder}', 'SELECT', 'true', null),
+    ('card_usage', '{cardbase_maintenance}', 'ALL', '(used_at <= (now() - ''1 day''::interval))', null),
     ('idempotency_store', '{cardbase_maintenance}', 'ALL', '(expires_at <= now())', null)
     $$,
     'policies that look across tenants are on this list'
@@ -376,7 +475,10 @@ select policies_are(
     'these are the policies of cards'
 );
 select policies_are(
-    'app', 'card_usage', array['a tenant''s usage events are its own'], 'this is the policy of card_usage'
+    'app',
+    'card_usage',
+    array['a tenant''s usage events are its own', 'maintenance sees what is older than a day'],
+    'these are the policies of card_usage'
 );
 select policies_are(
     'app',
@@ -437,13 +539,29 @@ select set_eq(
     ('cards', 'cardbase_api', 'UPDATE', false),
     ('card_usage', 'cardbase_api', 'SELECT', false),
     ('card_usage', 'cardbase_api', 'INSERT', false),
+    ('card_usage', 'cardbase_maintenance', 'DELETE', false),
     ('card_usage_totals', 'cardbase_api', 'SELECT', false),
     ('card_usage_totals', 'cardbase_api', 'INSERT', false),
     ('card_usage_totals', 'cardbase_api', 'UPDATE', false),
     ('idempotency_store', 'cardbase_api', 'SELECT', false),
     ('idempotency_store', 'cardbase_api', 'INSERT', false),
     ('idempotency_store', 'cardbase_api', 'UPDATE', false),
-    ('idempotency_store', 'cardbase_maintenance', 'DELETE', false)
+    ('idempotency_store', 'cardbase_maintenance', 'DELETE', false),
+    ('credentials', 'cardbase_authenticator', 'SELECT', false),
+    ('credentials', 'cardbase_authenticator', 'INSERT', false),
+    ('login_attempts', 'cardbase_authenticator', 'SELECT', false),
+    ('login_attempts', 'cardbase_authenticator', 'INSERT', false),
+    ('login_attempts', 'cardbase_authenticator', 'UPDATE', false),
+    ('login_attempts', 'cardbase_maintenance', 'DELETE', false),
+    ('refresh_tokens', 'cardbase_maintenance', 'DELETE', false)
+    union all
+    select
+        name,
+        'cardbase_api',
+        privilege,
+        false
+    from unnest(tests.user_tables()) as name
+    cross join unnest(array['SELECT', 'INSERT', 'UPDATE']) as privilege
     $$,
     'who may do what with a whole table is on this list'
 );
@@ -468,6 +586,18 @@ select set_eq(
         'SELECT',
         'card_id, card_type, content, created_by, is_active, source_session_id, tenant_id'
     ),
+    (
+        'users',
+        'cardbase_finder',
+        'SELECT',
+        'avatar_url, deleted_at, display_name, search_text, tenant_id, user_id'
+    ),
+    ('login_attempts', 'cardbase_maintenance', 'SELECT', 'expires_at, subject, tenant_id'),
+    ('login_attempts', 'cardbase_maintenance', 'UPDATE', 'expires_at'),
+    ('refresh_tokens', 'cardbase_maintenance', 'SELECT', 'expires_at, tenant_id, token_hash, user_id'),
+    ('refresh_tokens', 'cardbase_maintenance', 'UPDATE', 'expires_at'),
+    ('card_usage', 'cardbase_maintenance', 'SELECT', 'card_id, tenant_id, usage_id, used_at'),
+    ('card_usage', 'cardbase_maintenance', 'UPDATE', 'used_at'),
     ('idempotency_store', 'cardbase_maintenance', 'SELECT', 'expires_at, idempotency_key, tenant_id'),
     ('idempotency_store', 'cardbase_maintenance', 'UPDATE', 'expires_at')
     $$,

@@ -13,7 +13,8 @@ from (
         clock_timestamp() as earliest,
         app.uuid_v7() as uuid,
         clock_timestamp() as latest,
-        pg_sleep(0.0001) as pause
+        -- Some microseconds, and far from a millisecond, which is the least that pg_sleep takes.
+        (select count(*) from generate_series(1, 100 + position)) as pause
     from generate_series(1, 200) as position
 ) as made;
 

@@ -41,6 +41,8 @@ class Info(msgspec.Struct):
     api_version: str
     features_enabled: list[str]
     environment: str
+    catalog_version: int | None
+    """The deploy whose functions /rpc calls; null before it has read them."""
 
 
 class Error(msgspec.Struct):

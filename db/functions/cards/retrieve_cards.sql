@@ -4,7 +4,7 @@
 -- Answers 200 {"cards": [card], "missing_ids": [id]}: the cards found in the order asked, each once, and the ids of
 -- those that are not there. Deleted cards and other tenants' cards are missing like any that never was.
 -- Errors: PT422 validation_error.
-create or replace function api.retrieve_cards(tenant_id uuid, card_ids uuid [])
+create or replace function api.retrieve_cards(tenant_id uuid, card_ids uuid[])
 returns api.reply
 language plpgsql
 stable
@@ -51,13 +51,13 @@ begin
 end;
 $$;
 
-comment on function api.retrieve_cards(uuid, uuid []) is
+comment on function api.retrieve_cards(uuid, uuid[]) is
 $$Gets cards by their ids.
 
 Takes 1 to 1,000 ids and answers the cards found in the order asked, each once, and the missing ids. Deleted cards
 and other tenants' cards are missing like any that never was.
 
 PT422: no id, a null, or too many.$$;
-alter function api.retrieve_cards(uuid, uuid []) owner to cardbase_api;
-revoke all on function api.retrieve_cards(uuid, uuid []) from public;
-grant execute on function api.retrieve_cards(uuid, uuid []) to cardbase_gateway, cardbase_service;
+alter function api.retrieve_cards(uuid, uuid[]) owner to cardbase_api;
+revoke all on function api.retrieve_cards(uuid, uuid[]) from public;
+grant execute on function api.retrieve_cards(uuid, uuid[]) to cardbase_gateway, cardbase_service;

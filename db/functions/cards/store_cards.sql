@@ -29,10 +29,10 @@ as $$
 -- The target of "on conflict" can't be qualified: there a bare name is the column.
 #variable_conflict use_column
 declare
-    _created_ids uuid [] := '{}';
+    _created_ids uuid[] := '{}';
 begin
     loop
-        with entry as materialized (
+        with sent as materialized (
             select
                 sent.position,
                 sent.card ->> 'card_type' as card_type,
@@ -45,10 +45,17 @@ begin
             from jsonb_array_elements(store_cards.cards) with ordinality as sent (card, position)
         ),
 
-        candidate as materialized (
-            select distinct on (entry.card_type, entry.content_hash) entry.*
+        entry as materialized (
+            select
+                sent.*,
+                row_number() over (partition by sent.card_type, sent.content_hash order by sent.position) = 1 as is_first
+            from sent
+        ),
+
+        candidate as (
+            select entry.*
             from entry
-            order by entry.card_type, entry.content_hash, entry.position
+            where entry.is_first
         ),
 
         inserted as (
@@ -87,20 +94,32 @@ begin
             from inserted
             union all
             select
-                card.card_type,
-                card.content_hash,
-                card.card_id = any(_created_ids) as is_new,
-                app.card_document(card, total) as document,
-                card.card_id
+                (found.card).card_type,
+                (found.card).content_hash,
+                (found.card).card_id = any(_created_ids) as is_new,
+                app.card_document(found.card, used.total) as document,
+                (found.card).card_id
             from candidate
-            inner join app.cards as card
-                on
-                    card.tenant_id = store_cards.tenant_id
-                    and card.card_type = candidate.card_type
-                    and card.content_hash = candidate.content_hash
-                    and card.is_active
-            left join app.card_usage_totals as total
-                on total.tenant_id = store_cards.tenant_id and total.card_id = card.card_id
+            -- Looked up one by one, as the limits say: of a join the planner would guess that it pays to read all of
+            -- the tenant's cards.
+            cross join lateral (
+                select cards as card
+                from app.cards
+                where
+                    cards.tenant_id = store_cards.tenant_id
+                    and cards.card_type = candidate.card_type
+                    and cards.content_hash = candidate.content_hash
+                    and cards.is_active
+                limit 1
+            ) as found
+            left join lateral (
+                select totals as total
+                from app.card_usage_totals as totals
+                where
+                    totals.tenant_id = store_cards.tenant_id
+                    and totals.card_id = (found.card).card_id
+                limit 1
+            ) as used on true
         ),
 
         answer as (
@@ -109,10 +128,8 @@ begin
                 stored.card_id,
                 stored.document,
                 stored.card_type,
-                stored.is_new and entry.position = candidate.position as created
+                stored.is_new and entry.is_first as created
             from entry
-            inner join candidate
-                on candidate.card_type = entry.card_type and candidate.content_hash = entry.content_hash
             inner join stored
                 on stored.card_type = entry.card_type and stored.content_hash = entry.content_hash
         ),
@@ -132,7 +149,10 @@ begin
         )
 
         select
-            jsonb_agg(answer.document || jsonb_build_object('created', answer.created) order by answer.position),
+            coalesce(
+                jsonb_agg(answer.document || jsonb_build_object('created', answer.created) order by answer.position),
+                '[]'
+            ),
             count(*) filter (where answer.created),
             (select jsonb_agg(measure.measure) from measure),
             _created_ids || array_agg(answer.card_id) filter (where answer.created)

@@ -1,6 +1,6 @@
 -- The card types there are: the one list that the table's check and the functions' refusals share.
 create or replace function app.card_types()
-returns text []
+returns text[]
 language sql
 immutable
 parallel safe

@@ -6,7 +6,7 @@ language sql
 immutable
 parallel safe
 return case
-    when normal_idempotency_key.idempotency_key like '"%"' and length(normal_idempotency_key.idempotency_key) > 1
+    when normal_idempotency_key.idempotency_key like '"%"'
         then regexp_replace(
             substr(normal_idempotency_key.idempotency_key, 2, length(normal_idempotency_key.idempotency_key) - 2),
             '\\(["\\])',

@@ -25,6 +25,11 @@ begin
         'idempotency_store',
         app.purge_idempotency_store(run_maintenance.maximum_rows);
 
+    return query
+    select
+        'sign_in',
+        app.purge_sign_in(run_maintenance.maximum_rows);
+
     if run_maintenance.usage_retention_days is not null then
         return query
         select

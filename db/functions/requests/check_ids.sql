@@ -2,7 +2,7 @@
 --   field   the field's name, as the caller knows it
 --   ids     what the caller sent
 -- Errors: PT422 validation_error, the column naming the field.
-create or replace function app.check_ids(field text, ids uuid [])
+create or replace function app.check_ids(field text, ids uuid[])
 returns void
 language plpgsql
 immutable
@@ -29,9 +29,9 @@ begin
 end;
 $$;
 
-comment on function app.check_ids(text, uuid []) is
+comment on function app.check_ids(text, uuid[]) is
 $$Refuses a list of ids that is empty, too long, or holds a null.
 
 PT422: fewer than 1 or more than 1,000 ids, or a null among them; the error's column names the field.$$;
-revoke all on function app.check_ids(text, uuid []) from public;
-grant execute on function app.check_ids(text, uuid []) to cardbase_api;
+revoke all on function app.check_ids(text, uuid[]) from public;
+grant execute on function app.check_ids(text, uuid[]) to cardbase_api;

@@ -1,0 +1,16 @@
+-- The text of a card: the strings of its content at any depth, a line each, in all at most 100,000 characters. Keys are
+-- no text.
+create or replace function app.card_text(content jsonb)
+returns text
+language sql
+immutable
+parallel safe
+return (
+    select left(string_agg(string.value #>> '{}', e'\n'), 100000)
+    from jsonb_path_query(card_text.content, 'strict $.** ? (@.type() == "string")') as string (value)
+);
+
+comment on function app.card_text(jsonb) is
+$$The text of a card: the strings of its content, a line each.$$;
+revoke all on function app.card_text(jsonb) from public;
+grant execute on function app.card_text(jsonb) to cardbase_owner, cardbase_api;

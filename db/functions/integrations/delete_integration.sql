@@ -1,0 +1,26 @@
+-- Deletes an integration of the caller's. Its row stays, and is not found any more.
+--   tenant_id, user_id   the caller's tenant and user
+--   id                   the integration
+-- Answers 204.
+-- Errors: PT401 unauthenticated, the caller is no user; PT404 integration_not_found, also the second time.
+create or replace function api.delete_integration(tenant_id uuid, user_id uuid, id uuid)
+returns api.reply
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform app.act_as(delete_integration.tenant_id, delete_integration.user_id);
+
+    return app.delete_resource('integrations', delete_integration.id);
+end;
+$$;
+
+comment on function api.delete_integration(uuid, uuid, uuid) is
+$$Deletes an integration.
+
+PT401: the caller is no user. PT404: the caller has no such integration, or it was deleted before.$$;
+alter function api.delete_integration(uuid, uuid, uuid) owner to cardbase_api;
+revoke all on function api.delete_integration(uuid, uuid, uuid) from public;
+grant execute on function api.delete_integration(uuid, uuid, uuid) to cardbase_gateway, cardbase_service;

@@ -1,0 +1,19 @@
+-- An integration as callers see it, in one place.
+-- The settings themselves are write-only: only their names are shown.
+create or replace function app.integration_document(integration app.integrations)
+returns jsonb
+language sql
+stable
+parallel safe
+return jsonb_build_object(
+    'id', (integration_document.integration).id,
+    'provider', (integration_document.integration).provider,
+    'setting_names', (integration_document.integration).setting_names,
+    'created_at', (integration_document.integration).created_at,
+    'updated_at', (integration_document.integration).updated_at
+);
+
+comment on function app.integration_document(app.integrations) is
+$$An integration as callers see it: its row as one JSON object.$$;
+revoke all on function app.integration_document(app.integrations) from public;
+grant execute on function app.integration_document(app.integrations) to cardbase_api;

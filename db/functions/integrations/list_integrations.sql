@@ -1,0 +1,41 @@
+-- Lists the caller's integrations, newest first.
+--   tenant_id, user_id   the caller's tenant and user
+--   page, per_page       the page, from 1, and how many fit on it, 1 to 1,000
+--   provider             only of this service; null: all
+-- Answers 200 with the integrations of the page, and meta {page, per_page, total, total_pages}.
+-- Errors: PT401 unauthenticated, the caller is no user; PT422 validation_error.
+create or replace function api.list_integrations(
+    tenant_id uuid,
+    user_id uuid,
+    page integer default 1,
+    per_page integer default 20,
+    provider text default null
+)
+returns api.reply
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform app.act_as(list_integrations.tenant_id, list_integrations.user_id);
+
+    return app.list_resources(
+        'integrations',
+        list_integrations.page,
+        list_integrations.per_page,
+        jsonb_build_object('provider', list_integrations.provider)
+    );
+end;
+$$;
+
+comment on function api.list_integrations(uuid, uuid, integer, integer, text) is
+$$Lists integrations, newest first, a page at a time.
+
+Filters narrow the list: provider. Answers the page and in meta page, per_page, total, total_pages.
+
+PT401: the caller is no user. PT422: page or per_page is out of range.$$;
+alter function api.list_integrations(uuid, uuid, integer, integer, text) owner to cardbase_api;
+revoke all on function api.list_integrations(uuid, uuid, integer, integer, text) from public;
+grant execute on function api.list_integrations(uuid, uuid, integer, integer, text)
+to cardbase_gateway, cardbase_service;

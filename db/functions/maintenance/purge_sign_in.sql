@@ -1,0 +1,74 @@
+-- Removes expired refresh tokens and outlived counts of attempts to sign in, of all tenants, a bounded number per call.
+--   maximum_rows   how many at most, 1 to 100,000
+-- Answers how many were removed; fewer than maximum_rows: none are left for now.
+-- Errors: 22023, maximum_rows is out of range.
+-- Rows that a request is just at are passed over, not waited for. Several purges at once share the work.
+create or replace function app.purge_sign_in(maximum_rows integer default 1000)
+returns bigint
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    _tokens bigint;
+    _attempts bigint;
+begin
+    if purge_sign_in.maximum_rows between 1 and 100000 is not true then
+        raise exception using
+            errcode = 'invalid_parameter_value',
+            message = 'maximum_rows is out of range',
+            detail = format('Expected 1 to 100,000, got %s.', purge_sign_in.maximum_rows),
+            hint = 'Call with fewer rows, more often.';
+    end if;
+
+    with expired as (
+        select
+            token.tenant_id,
+            token.user_id,
+            token.token_hash
+        from app.refresh_tokens as token
+        where token.expires_at <= now()
+        order by token.expires_at
+        limit purge_sign_in.maximum_rows
+        for update skip locked
+    )
+
+    delete from app.refresh_tokens as token
+    using expired
+    where
+        token.tenant_id = expired.tenant_id
+        and token.user_id = expired.user_id
+        and token.token_hash = expired.token_hash;
+
+    get diagnostics _tokens = row_count;
+
+    with expired as (
+        select
+            attempt.tenant_id,
+            attempt.subject
+        from app.login_attempts as attempt
+        where attempt.expires_at <= now()
+        order by attempt.expires_at
+        limit purge_sign_in.maximum_rows - _tokens
+        for update skip locked
+    )
+
+    delete from app.login_attempts as attempt
+    using expired
+    where
+        attempt.tenant_id = expired.tenant_id
+        and attempt.subject = expired.subject;
+
+    get diagnostics _attempts = row_count;
+    return _tokens + _attempts;
+end;
+$$;
+
+comment on function app.purge_sign_in(integer) is
+$$Removes expired refresh tokens and outlived counts of attempts to sign in, a bounded number per call.
+
+Answers how many were removed. 22023: maximum_rows is not between 1 and 100,000.$$;
+alter function app.purge_sign_in(integer) owner to cardbase_maintenance;
+revoke all on function app.purge_sign_in(integer) from public;
+grant execute on function app.purge_sign_in(integer) to cardbase_worker;

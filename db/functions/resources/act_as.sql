@@ -1,0 +1,31 @@
+-- Applies the caller to the transaction: from here on the policies of what users own show that user's rows only.
+--   tenant_id, user_id   the caller's tenant and user
+-- Errors: PT401 unauthenticated, one of them is missing: a service's token names no user.
+create or replace function app.act_as(tenant_id uuid, user_id uuid)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if act_as.tenant_id is null or act_as.user_id is null then
+        raise exception using
+            errcode = 'PT401',
+            message = 'this is for users',
+            detail = 'The caller is no user.',
+            hint = 'Send the token of a user, with sub.',
+            constraint = 'unauthenticated';
+    end if;
+
+    perform
+        set_config('app.current_tenant_id', act_as.tenant_id::text, true),
+        set_config('app.current_user_id', act_as.user_id::text, true);
+end;
+$$;
+
+comment on function app.act_as(uuid, uuid) is
+$$Applies the caller, a user of a tenant, to the transaction.
+
+PT401: the tenant or the user is missing.$$;
+revoke all on function app.act_as(uuid, uuid) from public;
+grant execute on function app.act_as(uuid, uuid) to cardbase_api;

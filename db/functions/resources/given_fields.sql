@@ -1,0 +1,45 @@
+-- The fields of a row that a call writes.
+--   fields           all that the call could write, by column; a null: the caller left it out
+--   cleared_fields   columns that the caller empties, among them
+-- Answers {column: value}, without what was left out; null for what is emptied.
+-- Errors: PT422 validation_error, no such field can be emptied.
+create or replace function app.given_fields(fields jsonb, cleared_fields text [] default '{}')
+returns jsonb
+language plpgsql
+immutable
+parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    _unknown text;
+begin
+    select cleared.name
+    into _unknown
+    from unnest(given_fields.cleared_fields) as cleared (name)
+    where (given_fields.fields ? cleared.name) is not true
+    limit 1;
+
+    if found then
+        raise exception using
+            errcode = 'PT422',
+            message = 'there is no such field',
+            detail = format('There is no field %s that could be emptied.', coalesce(_unknown, 'null')),
+            hint = 'Name fields of the call only.',
+            column = 'cleared_fields',
+            constraint = 'validation_error';
+    end if;
+
+    return (
+        select coalesce(jsonb_object_agg(field.name, field.value), '{}')
+        from jsonb_each(given_fields.fields) as field (name, value)
+        where field.value <> 'null' or field.name = any(given_fields.cleared_fields)
+    );
+end;
+$$;
+
+comment on function app.given_fields(jsonb, text []) is
+$$The fields of a row that a call writes: those given, and those emptied.
+
+PT422: no such field can be emptied.$$;
+revoke all on function app.given_fields(jsonb, text []) from public;
+grant execute on function app.given_fields(jsonb, text []) to cardbase_api;

@@ -1,0 +1,56 @@
+-- The part of a text that a search found it by, in two forms: {"snippet", "highlight"}.
+--   body    the text; one of up to 200 characters is shown as a whole, and of one with more than 10,000 only those are
+--           looked at, as that takes time
+--   query   what was searched for
+-- snippet is plain text. highlight is the same as HTML, with <mark> around each word found and everything else escaped,
+-- so that a page may show it whatever the text has in it.
+create or replace function app.search_excerpt(body text, query tsquery)
+returns jsonb
+language sql
+immutable
+parallel safe
+return (
+    select
+        jsonb_build_object(
+            'snippet', translate(excerpt.marked, e'\x01\x02', ''),
+            'highlight',
+            replace(
+                replace(
+                    replace(
+                        replace(
+                            replace(
+                                replace(replace(excerpt.marked, '&', '&amp;'), '<', '&lt;'), '>', '&gt;'
+                            ),
+                            '"',
+                            '&quot;'
+                        ),
+                        '''',
+                        '&#39;'
+                    ),
+                    e'\x01',
+                    '<mark>'
+                ),
+                e'\x02',
+                '</mark>'
+            )
+        )
+    from (
+        select
+            -- Marked by characters that the text is rid of first, so that only words found are marked in the end.
+            ts_headline(
+                'pg_catalog.english',
+                translate(left(search_excerpt.body, 10000), e'\x01\x02', ''),
+                search_excerpt.query,
+                e'StartSel=\x01, StopSel=\x02, '
+                || case
+                    when length(search_excerpt.body) <= 200 then 'HighlightAll=true'
+                    else 'MaxFragments=2, MinWords=10, MaxWords=30, FragmentDelimiter=" … "'
+                end
+            ) as marked
+    ) as excerpt
+);
+
+comment on function app.search_excerpt(text, tsquery) is
+$$The part of a text that a search found it by: as plain text, and as HTML with the words found marked.$$;
+revoke all on function app.search_excerpt(text, tsquery) from public;
+grant execute on function app.search_excerpt(text, tsquery) to cardbase_api;

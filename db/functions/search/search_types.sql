@@ -1,0 +1,13 @@
+-- What can be searched: the tables, by which callers name the kinds of things they look for. The one list that the
+-- functions of search share.
+create or replace function app.search_types()
+returns text []
+language sql
+immutable
+parallel safe
+return array['memories', 'messages', 'tasks', 'cards'];
+
+comment on function app.search_types() is
+$$What can be searched: memories, messages, tasks, cards.$$;
+revoke all on function app.search_types() from public;
+grant execute on function app.search_types() to cardbase_api;

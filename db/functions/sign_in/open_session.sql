@@ -1,0 +1,27 @@
+-- Begins a family of refresh tokens with its first, for a user just proved to be who it is.
+--   token_hash   SHA-256 of the token
+--   valid_days   for how long it is good
+-- For the tenant and user of the transaction, applied by app.act_as. Not through app.create_resource: a token is nothing
+-- that is shown.
+create or replace function app.open_session(token_hash bytea, valid_days integer)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    insert into app.refresh_tokens as token (tenant_id, user_id, token_hash, family_id, expires_at)
+    values (
+        app.current_tenant_id(),
+        app.current_user_id(),
+        open_session.token_hash,
+        app.uuid_v7(),
+        clock_timestamp() + make_interval(days => open_session.valid_days)
+    );
+end;
+$$;
+
+comment on function app.open_session(bytea, integer) is
+$$Begins a family of refresh tokens with its first.$$;
+revoke all on function app.open_session(bytea, integer) from public;
+grant execute on function app.open_session(bytea, integer) to cardbase_api;

@@ -1,0 +1,75 @@
+-- The users of a tenant whose name or email address has a word that begins with a text, or one similar to it.
+--   tenant_id   the tenant, already applied to the transaction; for any other nobody is found
+--   q           the text, in lower case
+--   maximum     how many at most
+-- Answers a JSON array of {id, display_name, avatar_url}: those with a word that begins so first, then the most similar.
+--
+-- Behind a policy neither "like" nor the operators of pg_trgm can be index conditions, so the finder looks past them and
+-- answers nothing that is not for the whole tenant. Names are found wherever the extension was put, hence "begin
+-- atomic"; its own threshold lets no slip in a short name pass.
+do $do$
+begin
+    perform set_config(
+        'search_path',
+        format(
+            'pg_catalog, %I, pg_temp',
+            (select pg_namespace.nspname
+            from pg_extension
+            inner join pg_namespace on pg_namespace.oid = pg_extension.extnamespace
+            where pg_extension.extname = 'pg_trgm')
+        ),
+        true
+    );
+end;
+$do$;
+
+create or replace function app.find_users(tenant_id uuid, q text, maximum integer)
+returns jsonb
+language sql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+begin atomic
+    select set_config('pg_trgm.word_similarity_threshold', '0.3', true);
+
+    with matched as (
+        select
+            member.user_id,
+            member.display_name,
+            member.avatar_url,
+            strpos(member.search_text, ' ' || find_users.q) > 0 as is_beginning,
+            word_similarity(find_users.q, member.search_text) as similarity
+        from app.users as member
+        where
+            member.tenant_id = find_users.tenant_id
+            and member.tenant_id = app.current_tenant_id()
+            and member.deleted_at is null
+            and (
+                member.search_text like
+                '% ' || replace(replace(replace(find_users.q, '\', '\\'), '%', '\%'), '_', '\_') || '%'
+                or find_users.q <% member.search_text
+            )
+        order by is_beginning desc, similarity desc, member.user_id
+        limit find_users.maximum
+    )
+
+    select
+        coalesce(
+            jsonb_agg(
+                jsonb_build_object(
+                    'id', matched.user_id, 'display_name', matched.display_name, 'avatar_url', matched.avatar_url
+                )
+                order by matched.is_beginning desc, matched.similarity desc, matched.user_id
+            ),
+            '[]'
+        )
+    from matched;
+end;
+
+comment on function app.find_users(uuid, text, integer) is
+$$The users of a tenant whose name or email address begins with a text or is similar to it, by what all may see.
+
+Only for the tenant of the running transaction.$$;
+alter function app.find_users(uuid, text, integer) owner to cardbase_finder;
+revoke all on function app.find_users(uuid, text, integer) from public;
+grant execute on function app.find_users(uuid, text, integer) to cardbase_api;

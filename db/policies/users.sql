@@ -1,0 +1,9 @@
+-- Beside what db/policies/user_owned.sql says of it: a tenant's users find each other, by what they are shown as. The
+-- functions of the finder compare the tenant themselves, and answer no column that is not for the whole tenant.
+drop policy if exists "the finder searches all users" on app.users;
+create policy "the finder searches all users" on app.users
+for select
+to cardbase_finder
+using (true);
+
+grant select (tenant_id, user_id, display_name, avatar_url, search_text, deleted_at) on table app.users to cardbase_finder;

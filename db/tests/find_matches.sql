@@ -1,0 +1,147 @@
+begin;
+\ir helpers/tests.psql
+select plan(20);
+
+create function tests.person(name text)
+returns uuid
+language sql
+immutable
+return case person.name
+    when 'ann' then 'aaaaaaaa-0000-0000-0000-00000000000a'::uuid
+    when 'ben' then 'aaaaaaaa-0000-0000-0000-00000000000b'::uuid
+end;
+create function tests.act_as(tenant_id uuid, user_id uuid)
+returns void
+language sql
+return set_config('app.current_tenant_id', coalesce(act_as.tenant_id::text, ''), true)
+    || set_config('app.current_user_id', coalesce(act_as.user_id::text, ''), true);
+
+-- 1,000 memories of Ann's: all have a common word, every tenth a frequent one, the 500th alone a rare one, and the five
+-- oldest a word that is common there. The very oldest has the common word twice.
+insert into app.memories (tenant_id, user_id, id, content)
+select
+    tests.tenant('acme'),
+    tests.person('ann'),
+    ('01000000-0000-7000-8000-' || lpad(n::text, 12, '0'))::uuid,
+    concat_ws(
+        ' ',
+        'common',
+        case when n % 10 = 0 then 'frequent' end,
+        case when n = 500 then 'rare' end,
+        case when n <= 5 then 'old' end,
+        case when n = 1 then 'common' else 'and three words more' end
+    )
+from generate_series(1, 1000) as n;
+insert into app.memories (tenant_id, user_id, content)
+values
+(tests.tenant('acme'), tests.person('ben'), 'rare'),
+(tests.tenant('globex'), tests.person('ann'), 'rare');
+insert into app.tasks (tenant_id, user_id, title)
+values (tests.tenant('acme'), tests.person('ann'), 'Quarterly report');
+
+-- The last digits of what is found in memories, best first.
+create function tests.found(
+    q text, maximum integer default 3, tenant_id uuid default tests.tenant('acme'), user_id uuid default tests.person('ann')
+)
+returns integer[]
+language sql
+stable
+return array(
+    select right(match.id::text, 12)::integer
+    from app.find_matches(found.tenant_id, found.user_id, 'memories', found.q, found.maximum)
+    with ordinality as match (id, rank, position)
+    order by match.position
+);
+grant execute on all functions in schema tests to public;
+
+-- As api.search calls it
+set local role cardbase_api;
+select tests.act_as(tests.tenant('acme'), tests.person('ann'));
+select is(tests.found('rare'), array[500], 'what is rare is found, however old it is');
+select is(tests.found('old'), array[5, 4, 3], 'of what ranks alike the newest comes first');
+select is(tests.found('frequent'), array[1000, 990, 980], 'what is frequent is found among the newest');
+select is(tests.found('frequent', 1), array[1000], 'no more than the maximum is found');
+select is(tests.found('common', 11), array[1] || array(
+    select n from generate_series(999, 990, -1) as n where n % 10 > 0
+) || 989, 'as many candidates are ranked as a hundred for each match');
+select is(
+    tests.found('common', 5),
+    array[999, 998, 997, 996, 995],
+    'what is too old to be a candidate for a common word is not found by it'
+);
+select is(tests.found('-common'), array[]::integer[], 'what nothing lacks is not found');
+select is(tests.found('-frequent'), array[999, 998, 997], 'what lacks a word is found among the newest');
+select is(tests.found(''), array[]::integer[], 'nothing is not found');
+select is(
+    (
+        select count(*)
+        from app.find_matches(tests.tenant('acme'), tests.person('ann'), 'tasks', 'quartely', 3)
+    ),
+    1::bigint,
+    'a title is found by what is similar to it'
+);
+select is(
+    (
+        select array_agg(match.rank < 0.1)
+        from app.find_matches(tests.tenant('acme'), tests.person('ann'), 'tasks', 'quartely', 3) as match
+    ),
+    array[true],
+    'what is only similar ranks below a title that has the word'
+);
+select throws_ok(
+    $$
+    select app.find_matches(
+        tests.tenant('acme'), tests.person('ann'), 'pg_class; drop table app.tasks', 'x', 3
+    )
+    $$,
+    '42P01',
+    null,
+    'a table''s name is a name and nothing else'
+);
+
+-- For others than the transaction's
+select is(
+    tests.found('rare', tenant_id => tests.tenant('globex')),
+    array[]::integer[],
+    'for another tenant than the transaction''s nothing is found'
+);
+select is(
+    tests.found('rare', user_id => tests.person('ben')),
+    array[]::integer[],
+    'for another user than the transaction''s nothing is found'
+);
+select is(tests.found('rare', user_id => null), array[]::integer[], 'for no user nothing is found');
+select tests.act_as(tests.tenant('acme'), null);
+select is(tests.found('rare'), array[]::integer[], 'in a transaction without a user nothing is found');
+select is(tests.found('rare', user_id => null), array[]::integer[], 'and not for no user either');
+select tests.act_as(null, tests.person('ann'));
+select is(tests.found('rare'), array[]::integer[], 'in a transaction without a tenant nothing is found');
+reset role;
+
+-- What the finder may do here
+select set_eq(
+    $$
+    select acl.grantee::regrole::text
+    from pg_proc as routine
+    cross join aclexplode(routine.proacl) as acl
+    where routine.oid = 'app.find_matches'::regproc and acl.grantee <> routine.proowner
+    $$,
+    array['cardbase_api'],
+    'only the functions of schema api call it'
+);
+select is_empty(
+    $$
+    select
+        attribute.attrelid::regclass,
+        attribute.attname
+    from pg_attribute as attribute
+    cross join aclexplode(attribute.attacl) as acl
+    where
+        acl.grantee = 'cardbase_finder'::regrole
+        and attribute.attname in ('metadata', 'description', 'role', 'settings', 'sealed_settings', 'email')
+    $$,
+    'the finder reads no column that it does not search'
+);
+
+select * from finish();
+rollback;

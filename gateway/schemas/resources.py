@@ -1,0 +1,244 @@
+"""The core resources: their envelope, their pages, and what a user owns."""
+
+from typing import Annotated, Generic, Literal, TypeVar
+from uuid import UUID
+
+import msgspec
+from msgspec import UNSET, Meta, Raw, UnsetType
+
+from gateway.schemas.cards import Time
+
+Shape = TypeVar("Shape")
+
+NO_NUL = r"^[^\x00]*$"
+Metadata = Annotated[
+    Raw,
+    Meta(description="A JSON object.", extra_json_schema={"type": "object", "additionalProperties": True}),
+]
+LongText = Annotated[str, Meta(min_length=1, max_length=100_000, pattern=NO_NUL)]
+Title = Annotated[str, Meta(min_length=1, max_length=500, pattern=NO_NUL)]
+MemoryType = Annotated[str, Meta(min_length=1, max_length=50, pattern=NO_NUL, description="Of what kind it is.")]
+Role = Literal["user", "assistant", "system", "tool"]
+TaskStatus = Literal["pending", "in_progress", "completed", "cancelled"]
+Priority = Literal["low", "medium", "high", "urgent"]
+Description = Annotated[str, Meta(min_length=1, max_length=20_000, pattern=NO_NUL)]
+Provider = Annotated[str, Meta(min_length=1, max_length=100, pattern=NO_NUL, description="The other service.")]
+SearchText = Annotated[str, Meta(max_length=1000, pattern=NO_NUL, description="Only those with this text in them.")]
+
+
+class Success(msgspec.Struct, Generic[Shape]):
+    """What was asked for."""
+
+    success: Literal[True]
+    data: Shape
+    meta: None
+
+
+class PageMeta(msgspec.Struct):
+    """Which page it is, and how many there are."""
+
+    page: Annotated[int, Meta(ge=1)]
+    per_page: Annotated[int, Meta(ge=1)]
+    total: Annotated[int, Meta(ge=0)]
+    total_pages: Annotated[int, Meta(ge=0)]
+
+
+class Page(msgspec.Struct, Generic[Shape]):
+    """A page of a list."""
+
+    success: Literal[True]
+    data: list[Shape]
+    meta: PageMeta
+
+
+class PageQuery(msgspec.Struct):
+    """Which page of a list. per_page: how many items fit on it; DEFAULT_PAGE_SIZE, and at most MAX_PAGE_SIZE."""
+
+    page: Annotated[int, Meta(ge=1, le=2_147_483_647)] = 1
+    per_page: Annotated[int, Meta(ge=1)] | None = None
+
+
+class Memory(msgspec.Struct):
+    """What an assistant remembers for a user."""
+
+    id: UUID
+    content: LongText
+    memory_type: MemoryType
+    metadata: Metadata
+    created_at: Time
+    updated_at: Time
+
+
+class CreateMemory(msgspec.Struct):
+    """A memory to keep."""
+
+    content: LongText
+    memory_type: MemoryType | UnsetType = UNSET
+    metadata: Metadata | UnsetType = UNSET
+
+
+class UpdateMemory(msgspec.Struct):
+    """What to change of a memory; what is left out stays as it is."""
+
+    content: LongText | UnsetType = UNSET
+    memory_type: MemoryType | UnsetType = UNSET
+    metadata: Metadata | UnsetType = UNSET
+
+
+class ListMemories(PageQuery):
+    """Filters and page of a list of memories."""
+
+    memory_type: MemoryType | None = None
+    q: SearchText | None = None
+
+
+class Conversation(msgspec.Struct):
+    """A conversation of a user with an assistant."""
+
+    id: UUID
+    title: Title | None
+    metadata: Metadata
+    message_count: Annotated[int, Meta(ge=0, description="Messages ever taken in.")]
+    last_message_at: Time | None
+    created_at: Time
+    updated_at: Time
+
+
+class CreateConversation(msgspec.Struct):
+    """A conversation to begin."""
+
+    title: Title | UnsetType | None = UNSET
+    metadata: Metadata | UnsetType = UNSET
+
+
+class UpdateConversation(msgspec.Struct):
+    """What to change of a conversation; what is left out stays as it is, null empties."""
+
+    title: Title | UnsetType | None = UNSET
+    metadata: Metadata | UnsetType = UNSET
+
+
+class ListConversations(PageQuery):
+    """Filters and page of a list of conversations."""
+
+    q: SearchText | None = None
+
+
+class Message(msgspec.Struct):
+    """A message of a conversation."""
+
+    id: UUID
+    conversation_id: UUID
+    position: Annotated[int, Meta(ge=1, description="Counts the messages of a conversation.")]
+    role: Role
+    content: LongText
+    metadata: Metadata
+    created_at: Time
+    updated_at: Time
+
+
+class MessageInput(msgspec.Struct, omit_defaults=True):
+    """A message to add."""
+
+    role: Role
+    content: LongText
+    metadata: Metadata | UnsetType = UNSET
+
+
+class CreateMessages(msgspec.Struct):
+    """Either messages, 1 to 1,000 in their order; or role, content and metadata of a single one."""
+
+    messages: Annotated[list[MessageInput], Meta(min_length=1, max_length=1000)] | UnsetType = UNSET
+    role: Role | UnsetType = UNSET
+    content: LongText | UnsetType = UNSET
+    metadata: Metadata | UnsetType = UNSET
+
+
+class UpdateMessage(msgspec.Struct):
+    """What to change of a message; what is left out stays as it is."""
+
+    content: LongText | UnsetType = UNSET
+    metadata: Metadata | UnsetType = UNSET
+
+
+class ListMessages(PageQuery):
+    """Filter, order and page of a list of messages."""
+
+    role: Role | None = None
+    order: Annotated[Literal["asc", "desc"], Meta(description="desc: the last message first.")] = "asc"
+
+
+class Task(msgspec.Struct):
+    """What a user has to do."""
+
+    id: UUID
+    title: Title
+    description: Description | None
+    status: TaskStatus
+    priority: Priority
+    due_at: Time | None
+    created_at: Time
+    updated_at: Time
+
+
+class CreateTask(msgspec.Struct):
+    """A task to do."""
+
+    title: Title
+    description: Description | UnsetType | None = UNSET
+    status: TaskStatus | UnsetType = UNSET
+    priority: Priority | UnsetType = UNSET
+    due_at: Time | UnsetType | None = UNSET
+
+
+class UpdateTask(msgspec.Struct):
+    """What to change of a task; what is left out stays as it is, null empties."""
+
+    title: Title | UnsetType = UNSET
+    description: Description | UnsetType | None = UNSET
+    status: TaskStatus | UnsetType = UNSET
+    priority: Priority | UnsetType = UNSET
+    due_at: Time | UnsetType | None = UNSET
+
+
+class ListTasks(PageQuery):
+    """Filters and page of a list of tasks."""
+
+    status: TaskStatus | None = None
+    priority: Priority | None = None
+
+
+ProviderSettings = Annotated[
+    dict[Annotated[str, Meta(min_length=1, max_length=100, pattern=NO_NUL)], Raw],
+    Meta(max_length=100, description="Settings and secrets. They are kept encrypted, and never shown again."),
+]
+
+
+class Integration(msgspec.Struct):
+    """A user's account at another service. Of its settings only the names are shown."""
+
+    id: UUID
+    provider: Provider
+    setting_names: list[str]
+    created_at: Time
+    updated_at: Time
+
+
+class CreateIntegration(msgspec.Struct):
+    """An account at another service."""
+
+    provider: Provider
+    settings: ProviderSettings
+
+
+class UpdateIntegration(msgspec.Struct):
+    """What to change of an integration; what is left out stays as it is. Settings are replaced as a whole."""
+
+    provider: Provider | UnsetType = UNSET
+    settings: ProviderSettings | UnsetType = UNSET
+
+
+class ListIntegrations(PageQuery):
+    """Filter and page of a list of integrations."""
+
+    provider: Provider | None = None

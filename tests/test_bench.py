@@ -1,0 +1,159 @@
+"""The bench: that it runs, that what it measures is right, and that its figures are put where they belong."""
+
+import shutil
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from gateways import REPOSITORY, environment_of
+
+from bench import BenchError, report, results, targets
+from bench.results import Measurement
+from bench.workloads import MIX, WORKLOADS
+
+SMALL = ("--tenants", "20", "--cards", "2000")
+
+
+def run_bench(folder: Path, *arguments: str) -> Any:
+    """Runs `python -m bench`; answers what it wrote as JSON."""
+    done = subprocess.run(
+        [sys.executable, "-m", "bench", *arguments, "--output", str(folder)],
+        cwd=REPOSITORY,
+        env=environment_of({}),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return msgspec.json.decode(next(folder.glob("*.json")).read_bytes())
+
+
+@pytest.mark.skipif(shutil.which("wrk") is None, reason="wrk is not installed")
+def test_the_bench_runs_with_little_data(tmp_path: Path) -> None:
+    """Every function, over HTTP and without, answers what it should, and nothing fails."""
+    workloads = ("batch_replay", "usage_hot", "mix")
+    has_matplotlib = find_spec("matplotlib") is not None
+    written = run_bench(
+        tmp_path,
+        *SMALL,
+        *("--peer", "cardbase", "--peer", "pgbench", "--rounds", "1", "--seconds", "1", "--connections", "4"),
+        *(argument for workload in workloads for argument in ("--workload", workload)),
+        *(("--no-start", "--picture") if has_matplotlib else ("--no-start", "--no-picture")),
+    )
+
+    assert [(one["workload"], one["peer"], one["errors"]) for one in written["medians"]] == [
+        ("batch_replay", "cardbase", 0),
+        ("batch_replay", "pgbench", 0),
+        ("usage_hot", "cardbase", 0),
+        ("usage_hot", "pgbench", 0),
+        ("mix", "cardbase", 0),
+        ("mix", "pgbench", 0),
+    ]
+    assert all(one["requests"] > 0 and one["p50_ms"] <= one["p99_ms"] for one in written["rounds"])
+    assert {one["peer"] for one in written["rounds"] if one["gateway_megabytes"]} == {"cardbase"}
+    assert (tmp_path / "performance.png").exists() == has_matplotlib
+
+
+@pytest.mark.skipif(shutil.which("wrk") is None, reason="wrk is not installed")
+def test_growth_runs_with_little_data(tmp_path: Path) -> None:
+    """Two sizes, what they take on disk, and a purge of all that had expired."""
+    written = run_bench(
+        tmp_path,
+        "growth",
+        *("--size", "1000", "--size", "2000", "--tenants", "20", "--workload", "mix"),
+        *("--rounds", "1", "--seconds", "1", "--usage-calls", "0"),
+    )
+
+    small, large = written["sizes"]
+    assert [one["errors"] for one in (*small["measurements"], *large["measurements"])] == [0, 0]
+    assert (small["purge"]["rows"], large["purge"]["rows"]) == (50, 100)
+    assert large["bytes"]["cards"] > small["bytes"]["cards"]
+
+
+def measured(workload: str, connections: int, peer: str, rate: float, p99_ms: float = 1.0) -> Measurement:
+    return Measurement(
+        workload=workload,
+        connections=connections,
+        peer=peer,
+        requests=100,
+        seconds=1.0,
+        errors=0,
+        requests_per_second=rate,
+        p50_ms=1.0,
+        p95_ms=1.0,
+        p99_ms=p99_ms,
+        gateway_cpu_us=None if peer == "pgbench" else 100.0,
+        database_cpu_us=100.0,
+        gateway_megabytes=None if peer == "pgbench" else 80.0,
+    )
+
+
+def test_medians_are_taken_over_the_rounds_and_requests_summed_up() -> None:
+    rounds = [measured("retrieve", 16, "cardbase", rate) for rate in (100, 900, 200)]
+
+    median = results.median_of(rounds)["retrieve", 16, "cardbase"]
+
+    assert (median.requests_per_second, median.requests, median.seconds) == (200, 300, 3.0)
+
+
+def test_targets_compare_with_each_peer_and_with_the_better_tail() -> None:
+    medians = results.median_of(
+        [
+            measured("retrieve", 64, "cardbase", 5000, p99_ms=10),
+            measured("retrieve", 64, "postgrest", 2500, p99_ms=40),
+            measured("retrieve", 64, "fastapi", 1000, p99_ms=16),
+            measured("retrieve", 64, "pgbench", 10_000),
+        ]
+    )
+
+    found = {target.name: (target.measured, target.is_met) for target in targets.of_comparison(medians)}
+
+    assert found == {
+        "retrieve, 64 connections: requests/s against postgrest": (2.0, False),
+        "retrieve, 64 connections: requests/s against fastapi": (5.0, True),
+        "retrieve, 64 connections: p99 against the better of postgrest and fastapi": (0.625, False),
+        "retrieve, 64 connections: requests/s against pgbench": (0.5, True),
+        "memory of the gateway under load, MB": (80.0, True),
+    }
+
+
+def test_the_mix_is_made_of_workloads_and_adds_up() -> None:
+    assert MIX.keys() < WORKLOADS.keys()
+    assert sum(MIX.values()) == 100
+
+
+def test_a_region_of_the_document_is_replaced_and_nothing_else(tmp_path: Path) -> None:
+    document = tmp_path / "performance.md"
+    document.write_text("before\n\n<!-- growth -->\n\nold\n\n<!-- /growth -->\n\nafter\n")
+
+    report.write_region("growth", r"| \1 |", document)
+    report.write_region("growth", r"| \1 |", document)
+
+    assert document.read_text() == "before\n\n<!-- growth -->\n\n| \\1 |\n\n<!-- /growth -->\n\nafter\n"
+
+
+def test_a_document_without_the_region_is_refused(tmp_path: Path) -> None:
+    document = tmp_path / "performance.md"
+    document.write_text("nothing\n")
+
+    with pytest.raises(BenchError, match="no place"):
+        report.write_region("growth", "text", document)
+
+
+@pytest.mark.parametrize("region", ["workloads", "comparison", "growth", "memory"])
+def test_the_document_has_a_place_for_each_result(region: str) -> None:
+    text = report.DOCUMENT.read_text()
+
+    assert text.count(f"<!-- {region} -->") == text.count(f"<!-- /{region} -->") == 1
+
+
+def test_a_table_lines_up_with_numbers_to_the_right() -> None:
+    assert report.table(("name", "count"), [("a", "1,000"), ("long one", "7")]) == (
+        "| name     | count |\n| -------- | ----: |\n| a        | 1,000 |\n| long one |     7 |"
+    )

@@ -1,0 +1,538 @@
+"""Many callers at once, through SQL and through HTTP: each answer is one that some order of them, one by one, gives."""
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from itertools import pairwise
+from typing import Any, Final, NamedTuple
+from uuid import UUID, uuid4
+
+import asyncpg
+import httpx
+import pytest
+from gateways import Gateway, wait_until
+from locks import waiting_for_locks
+from servers import Database
+from tables import EMPTY, query, row_counts
+
+from gateway.database import Database as Pool
+from gateway.endpoint import Call
+from gateway.identity import Identifier
+from gateway.routes import ROUTES
+from gateway.settings import Settings
+
+CALLERS: Final = 32
+ROUNDS: Final = 12
+BATCH: Final = "/api/v1/cards/batch"
+
+
+def cards(*numbers: int) -> list[dict[str, Any]]:
+    return [{"card_type": "insight", "content": {"number": number}} for number in numbers]
+
+
+def usage(card_id: str) -> str:
+    return f"/api/v1/cards/{card_id}/usage"
+
+
+async def released_together(*calls: Callable[[], Awaitable[Any]]) -> list[Any]:
+    """What the calls answer, all of them begun at the same moment."""
+    barrier = asyncio.Barrier(len(calls))
+
+    async def call_at_the_barrier(call: Callable[[], Awaitable[Any]]) -> Any:
+        await barrier.wait()
+        return await call()
+
+    return await asyncio.gather(*(call_at_the_barrier(call) for call in calls))
+
+
+# --- the two ways in ------------------------------------------------------------------------------------------
+
+
+class Answer(NamedTuple):
+    """What a caller is told, whichever way it called."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+class Caller:
+    """One of many callers of the same tenant."""
+
+    async def create(self, entries: list[dict[str, Any]], key: str | None = None) -> Answer:
+        raise NotImplementedError
+
+    async def track(self, card_id: str, workflow_id: str | None) -> Answer:
+        raise NotImplementedError
+
+
+class SqlCaller(Caller):
+    """A trusted service with a connection of its own."""
+
+    def __init__(self, connection: "asyncpg.Connection[Any]", tenant_id: UUID) -> None:
+        self.transaction = connection.transaction
+        self._connection = connection
+        self._tenant_id = tenant_id
+
+    async def create(self, entries: list[dict[str, Any]], key: str | None = None) -> Answer:
+        call = "api.create_cards(tenant_id => $1, cards => $2, idempotency_key => $3)"
+        return await self._answer(call, json.dumps(entries), key)
+
+    async def track(self, card_id: str, workflow_id: str | None) -> Answer:
+        call = "api.track_usage(tenant_id => $1, card_id => $2, workflow_id => $3)"
+        return await self._answer(call, UUID(card_id), workflow_id)
+
+    async def _answer(self, call: str, *arguments: Any) -> Answer:
+        row = await self._connection.fetchrow(f"select * from {call}", self._tenant_id, *arguments)
+        assert row is not None
+        headers = {name.lower(): value for name, value in json.loads(row["headers"] or "{}").items()}
+        return Answer(row["status"], headers, row["body"].encode())
+
+
+class HttpCaller(Caller):
+    """A client of the gateway with a connection of its own."""
+
+    def __init__(self, client: httpx.AsyncClient) -> None:
+        self._client = client
+
+    async def create(self, entries: list[dict[str, Any]], key: str | None = None) -> Answer:
+        return await self._post(BATCH, {"cards": entries}, {"Idempotency-Key": key} if key else {})
+
+    async def track(self, card_id: str, workflow_id: str | None) -> Answer:
+        return await self._post(usage(card_id), {"workflow_id": workflow_id}, {})
+
+    async def _post(self, path: str, body: Any, headers: dict[str, str]) -> Answer:
+        response = await self._client.post(path, json=body, headers=headers)
+        return Answer(response.status_code, dict(response.headers), response.content)
+
+
+class Crowd(NamedTuple):
+    """Callers of one tenant, and the database that they share."""
+
+    callers: Sequence[Caller]
+    database: Database
+    tenant_id: UUID
+
+
+@asynccontextmanager
+async def services(database: Database, tenant_id: UUID, count: int) -> AsyncIterator[list[SqlCaller]]:
+    url = database.url("cardbase_service")
+    connections = await asyncio.gather(*(asyncpg.connect(url) for _ in range(count)))
+    try:
+        yield [SqlCaller(connection, tenant_id) for connection in connections]
+    finally:
+        await asyncio.gather(*(connection.close() for connection in connections))
+
+
+@asynccontextmanager
+async def clients(gateway: Gateway, tenant_id: UUID, count: int) -> AsyncIterator[list[HttpCaller]]:
+    async with httpx.AsyncClient(
+        base_url=gateway.address,
+        headers={"X-Tenant-ID": str(tenant_id)},
+        limits=httpx.Limits(max_connections=count, max_keepalive_connections=count),
+        timeout=60,
+        trust_env=False,
+    ) as client:
+        await asyncio.gather(*(client.get("/api/v1/info") for _ in range(count)))
+        yield [HttpCaller(client) for _ in range(count)]
+
+
+@pytest.fixture(params=["SQL", "HTTP"])
+async def crowd(
+    request: pytest.FixtureRequest, database: Database, make_gateway: Callable[..., Gateway], tenant_id: UUID
+) -> AsyncIterator[Crowd]:
+    """32 callers, who have caused no deadlock by the end."""
+    callers: Sequence[Caller]
+    if request.param == "SQL":
+        async with services(database, tenant_id, CALLERS) as callers:
+            yield Crowd(callers, database, tenant_id)
+    else:
+        gateway = make_gateway(database)
+        async with clients(gateway, tenant_id, CALLERS) as callers:
+            yield Crowd(callers, database, tenant_id)
+        gateway.stop()
+    assert deadlocks(database) == 0
+
+
+def deadlocks(database: Database) -> int:
+    """How many deadlocks the database has seen. A session reports them when it ends at the latest."""
+    others = "select count(*) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()"
+    wait_until(lambda: database.execute(others) == "0")
+    return int(database.execute("select deadlocks from pg_stat_database where datname = current_database()"))
+
+
+# --- cards ----------------------------------------------------------------------------------------------------
+
+
+async def test_one_key_has_one_effect_and_all_get_the_same_answer(crowd: Crowd) -> None:
+    for number in range(ROUNDS):
+        entries = cards(*range(number * 10, number * 10 + 4))
+        answers = await released_together(
+            *(partial(caller.create, entries, f"key {number}") for caller in crowd.callers)
+        )
+        assert {(answer.status, answer.body) for answer in answers} == {(201, answers[0].body)}
+        cache = Counter(answer.headers["x-idempotency-cache"] for answer in answers)
+        assert cache == {"MISS": 1, "HIT": CALLERS - 1}
+        assert answers[0].json["created_count"] == 4
+    stored = {"cards": ROUNDS * 4, "idempotency_store": ROUNDS}
+    assert row_counts(crowd.database, crowd.tenant_id) == EMPTY | stored
+
+
+async def created_or_refused(caller: Caller, entries: list[dict[str, Any]], key: str) -> bytes | str:
+    """The body of a 201, else the refusal's code in lower case."""
+    try:
+        answer = await caller.create(entries, key)
+    except asyncpg.PostgresError as error:
+        return str(error.constraint_name)
+    return answer.body if answer.status == 201 else str(answer.json["error"]["code"]).lower()
+
+
+async def test_one_key_with_two_requests_does_one_of_them(crowd: Crowd) -> None:
+    """Whoever comes first decides which; the other request is refused."""
+    for number in range(ROUNDS):
+        requests = [cards(number), cards(number, 1000 + number)]
+        answers = await released_together(
+            *(
+                partial(created_or_refused, caller, requests[index % 2], f"key {number}")
+                for index, caller in enumerate(crowd.callers)
+            )
+        )
+        outcomes = Counter(answers)
+        assert outcomes.pop("idempotency_key_reused") == CALLERS // 2
+        assert list(outcomes.values()) == [CALLERS // 2]
+    assert row_counts(crowd.database, crowd.tenant_id)["idempotency_store"] == ROUNDS
+
+
+async def test_overlapping_batches_in_opposite_orders_make_each_card_once(crowd: Crowd) -> None:
+    for number in range(ROUNDS):
+        start = number * 100
+        # Each begins elsewhere in a ring of 40 cards, and every other one goes backwards.
+        batches = [[start + (index + step) % 40 for step in range(20)] for index in range(CALLERS)]
+        answers = await released_together(
+            *(
+                partial(caller.create, cards(*batch[:: 1 if index % 2 else -1]))
+                for index, (caller, batch) in enumerate(zip(crowd.callers, batches, strict=True))
+            )
+        )
+        ids: dict[int, set[str]] = {}
+        created: Counter[int] = Counter()
+        for answer in answers:
+            assert answer.status == (201 if answer.json["created_count"] else 200)
+            assert answer.json["created_count"] + answer.json["existing_count"] == 20
+            for card in answer.json["cards"]:
+                ids.setdefault(card["content"]["number"], set()).add(card["card_id"])
+                created[card["content"]["number"]] += card["created"]
+        assert created == dict.fromkeys(range(start, start + 40), 1)
+        assert all(len(of_one) == 1 for of_one in ids.values())
+    assert row_counts(crowd.database, crowd.tenant_id) == EMPTY | {"cards": ROUNDS * 40}
+
+
+# --- usage ----------------------------------------------------------------------------------------------------
+
+
+async def test_one_card_and_workflow_is_one_event_and_every_use_is_counted(crowd: Crowd) -> None:
+    (card,) = (await crowd.callers[0].create(cards(1))).json["cards"]
+    for number in range(ROUNDS):
+        answers = await released_together(
+            *(partial(caller.track, card["card_id"], f"workflow {number}") for caller in crowd.callers)
+        )
+        assert {answer.status for answer in answers} == {200}
+        recorded = Counter(answer.headers["x-event-recorded"] for answer in answers)
+        assert recorded == {"true": 1, "false": CALLERS - 1}
+        counts = sorted(answer.json["usage_count"] for answer in answers)
+        assert counts == list(range(number * CALLERS + 1, (number + 1) * CALLERS + 1))
+    stored = {"cards": 1, "card_usage": ROUNDS, "card_usage_totals": 1}
+    assert row_counts(crowd.database, crowd.tenant_id) == EMPTY | stored
+
+
+async def test_many_workflows_use_many_cards_and_all_is_counted(crowd: Crowd) -> None:
+    """Callers use the same cards for the same workflows in different orders: who waits for whom differs each time."""
+    created = (await crowd.callers[0].create(cards(*range(4)))).json["cards"]
+    ids = [card["card_id"] for card in created]
+    pairs = [(card_id, f"workflow {number}") for card_id in ids for number in range(4)]
+    for number in range(ROUNDS):
+        await released_together(
+            *(
+                partial(caller.track, *pairs[(index * (number + 1)) % len(pairs)])
+                for index, caller in enumerate(crowd.callers)
+            )
+        )
+    counted = query(crowd.database, crowd.tenant_id, "select sum(usage_count) from app.card_usage_totals")
+    assert int(counted) == ROUNDS * CALLERS
+    # Round 0 alone goes through all pairs.
+    assert row_counts(crowd.database, crowd.tenant_id)["card_usage"] == len(pairs)
+
+
+async def test_64_connections_on_one_card_count_exactly(
+    gateway: Gateway, shared_database: Database, tenant_id: UUID
+) -> None:
+    async with clients(gateway, tenant_id, 64) as callers:
+        (card,) = (await callers[0].create(cards(1))).json["cards"]
+        for number in range(5):
+            answers = await released_together(*(partial(caller.track, card["card_id"], None) for caller in callers))
+            counts = sorted(answer.json["usage_count"] for answer in answers)
+            assert counts == list(range(number * 64 + 1, number * 64 + 65))
+    stored = {"cards": 1, "card_usage": 320, "card_usage_totals": 1}
+    assert row_counts(shared_database, tenant_id) == EMPTY | stored
+
+
+async def test_two_uses_in_a_transaction_and_one_between_them_do_not_deadlock(
+    database: Database, tenant_id: UUID
+) -> None:
+    """The one between them is for the workflow that the transaction comes to next."""
+    async with services(database, tenant_id, 2) as (mine, other):
+        (card,) = (await mine.create(cards(1))).json["cards"]
+        async with mine.transaction():
+            await mine.track(card["card_id"], "one")
+            between = asyncio.create_task(other.track(card["card_id"], "two"))
+            await until_one_waits(database)
+            second = await mine.track(card["card_id"], "two")
+        third = await between
+    assert (second.json["usage_count"], second.headers["x-event-recorded"]) == (2, "true")
+    assert (third.json["usage_count"], third.headers["x-event-recorded"]) == (3, "false")
+    assert deadlocks(database) == 0
+
+
+async def until_one_waits(database: Database) -> None:
+    """Waits until a statement waits for a lock."""
+    await asyncio.to_thread(wait_until, lambda: waiting_for_locks(database) > 0)
+
+
+# --- the bounded wait for a key -------------------------------------------------------------------------------
+
+
+async def test_request_waits_for_the_transaction_that_holds_its_key_and_answers_the_same(
+    gateway: Gateway, shared_database: Database, tenant_id: UUID
+) -> None:
+    async with services(shared_database, tenant_id, 1) as (service,), clients(gateway, tenant_id, 1) as (client,):
+        async with service.transaction():
+            first = await service.create(cards(1, 2), "shared by both")
+            waiting = asyncio.create_task(client.create(cards(1, 2), "shared by both"))
+            await until_one_waits(shared_database)
+        second = await waiting
+    assert (second.status, second.body) == (201, first.body)
+    assert second.headers["x-idempotency-cache"] == "HIT"
+
+
+async def test_request_whose_key_is_held_too_long_is_refused_and_may_be_repeated(
+    gateway: Gateway, shared_database: Database, tenant_id: UUID
+) -> None:
+    async with services(shared_database, tenant_id, 1) as (service,), clients(gateway, tenant_id, 1) as (client,):
+        transaction = service.transaction()
+        await transaction.start()
+        await service.create(cards(1), "slow")
+        refused = await client.create(cards(1), "slow")
+        assert (refused.status, refused.headers["retry-after"]) == (409, "1")
+        error = refused.json["error"]
+        assert (error["code"], error["details"][0]["field"]) == ("IDEMPOTENCY_IN_PROGRESS", "Idempotency-Key")
+
+        await transaction.rollback()
+        repeated = await client.create(cards(1), "slow")
+    assert (repeated.status, repeated.headers["x-idempotency-cache"]) == (201, "MISS")
+
+
+# --- calls that share a statement -----------------------------------------------------------------------------
+
+
+class Usage(NamedTuple):
+    """What one use of a card was answered."""
+
+    number: int
+    recorded: bool
+
+
+class Tracker:
+    """Tracks usage as the gateway does, in this process: its statement, its pool."""
+
+    def __init__(self, pool: Pool, settings: Settings) -> None:
+        (route,) = (route for route in ROUTES if route.function == "track_usage")
+        self.pool = pool
+        self.statement = Call(route, Identifier(settings), pool, settings).statement
+
+    async def __call__(self, tenant_id: UUID, card_id: str, workflow_id: str | None = None) -> Usage:
+        arguments = [tenant_id, UUID(card_id), workflow_id, None, None]
+        reply = await self.pool.call(self.statement, arguments, tenant_id)
+        assert reply.status == 200
+        assert reply.body is not None
+        body = json.loads(reply.body)
+        assert body["card_id"] == card_id
+        return Usage(body["usage_count"], body["event_recorded"])
+
+
+@asynccontextmanager
+async def tracker(database: Database, **settings: Any) -> AsyncIterator[Tracker]:
+    """The way to the database, idle again at the end."""
+    configuration = Settings(**settings)
+    pool = Pool(database.url("cardbase_gateway"), configuration)
+    await pool.open()
+    try:
+        yield Tracker(pool, configuration)
+        # A statement whose callers have left is still at work for a moment.
+        await asyncio.to_thread(wait_until, lambda: (pool.in_use, pool.waiting) == (0, 0))
+    finally:
+        await pool.close()
+
+
+async def make_cards(database: Database, tenant_id: UUID, count: int) -> list[str]:
+    async with services(database, tenant_id, 1) as (service,):
+        answer = await service.create(cards(*range(count)))
+    return [card["card_id"] for card in answer.json["cards"]]
+
+
+async def test_calls_that_share_statements_are_answered_as_if_each_ran_alone(
+    database: Database, tenant_id: UUID
+) -> None:
+    ids = await make_cards(database, tenant_id, 5)
+    uses = [(ids[number % 5], f"workflow {number % 20 // 5}") for number in range(200)]
+    async with tracker(database) as track:
+        answers = await asyncio.gather(*(track(tenant_id, *use) for use in uses))
+
+    counts: dict[str, list[int]] = {card_id: [] for card_id in ids}
+    for (card_id, _), answer in zip(uses, answers, strict=True):
+        counts[card_id].append(answer.number)
+    assert [sorted(of_card) for of_card in counts.values()] == [list(range(1, 41))] * 5
+    recorded = Counter(use for use, answer in zip(uses, answers, strict=True) if answer.recorded)
+    assert recorded == dict.fromkeys(set(uses), 1)
+    stored = {"cards": 5, "card_usage": 20, "card_usage_totals": 5}
+    assert row_counts(database, tenant_id) == EMPTY | stored
+    assert transactions(database, tenant_id) < 20, "the calls did not share statements"
+
+
+def transactions(database: Database, tenant_id: UUID) -> int:
+    """In how many transactions the events were recorded."""
+    return int(query(database, tenant_id, "select count(distinct xmin::text) from app.card_usage"))
+
+
+async def test_tenants_that_share_a_statement_keep_apart(database: Database) -> None:
+    tenants = [uuid4() for _ in range(10)]
+    ids = {tenant_id: (await make_cards(database, tenant_id, 1))[0] for tenant_id in tenants}
+    async with tracker(database) as track:
+        answers = await asyncio.gather(*(track(tenant_id, ids[tenant_id], "w") for tenant_id in tenants * 10))
+        assert [answer.recorded for answer in answers].count(True) == 10
+        strangers = [track(tenant_id, ids[other]) for tenant_id, other in pairwise(tenants)]
+        refusals = await asyncio.gather(*strangers, return_exceptions=True)
+    assert [getattr(refusal, "sqlstate", refusal) for refusal in refusals] == ["PT404"] * 9
+    for tenant_id in tenants:
+        counted = query(database, tenant_id, "select sum(usage_count) from app.card_usage_totals")
+        assert int(counted) == 10
+
+
+async def test_call_that_fails_does_not_disturb_those_that_share_its_statement(
+    database: Database, tenant_id: UUID
+) -> None:
+    (card_id,) = await make_cards(database, tenant_id, 1)
+    wrong = {7: (str(uuid4()), "w"), 60: (card_id, "x" * 256), 93: (str(uuid4()), None)}
+    async with tracker(database) as track:
+        calls = [track(tenant_id, *wrong.get(number, (card_id, f"workflow {number}"))) for number in range(100)]
+        answers = await asyncio.gather(*calls, return_exceptions=True)
+
+    refused = {number: answer for number, answer in enumerate(answers) if isinstance(answer, asyncpg.PostgresError)}
+    assert {number: error.sqlstate for number, error in refused.items()} == {7: "PT404", 60: "PT422", 93: "PT404"}
+    counted = [answer for answer in answers if isinstance(answer, Usage)]
+    assert sorted(answer.number for answer in counted) == list(range(1, 98))
+    assert all(answer.recorded for answer in counted)
+
+
+async def test_cancelled_callers_leave_the_others_alone_and_have_no_effect(database: Database, tenant_id: UUID) -> None:
+    (card_id,) = await make_cards(database, tenant_id, 1)
+    async with tracker(database) as track:
+        tasks = [asyncio.create_task(track(tenant_id, card_id)) for _ in range(100)]
+        await asyncio.sleep(0)  # each has run up to where it waits
+        for task in tasks[40:70]:
+            task.cancel()
+        answers = await asyncio.gather(*tasks, return_exceptions=True)
+        assert all(isinstance(answer, asyncio.CancelledError) for answer in answers[40:70])
+        counts = sorted(answer.number for answer in answers if isinstance(answer, Usage))
+        assert counts == list(range(1, 71))
+        # Those cancelled while their statement is at work may have had their effect, and nobody else notices.
+        tasks = [asyncio.create_task(track(tenant_id, card_id)) for _ in range(100)]
+        await tasks[20]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        after = await track(tenant_id, card_id)
+    assert 71 < after.number <= 171
+    assert row_counts(database, tenant_id)["card_usage"] == after.number
+
+
+async def test_no_call_is_forgotten_among_thousands(database: Database, tenant_id: UUID) -> None:
+    """Sixty callers whose pauses differ, so that the queue runs empty at all possible moments."""
+    ids = await make_cards(database, tenant_id, 12)
+
+    async def calls(track: Tracker, caller: int) -> int:
+        refused = 0
+        for number in range(60):
+            try:
+                await track(tenant_id, str(uuid4()) if number % 29 == caller % 29 else ids[(caller + number) % 12])
+            except asyncpg.PostgresError:
+                refused += 1
+            for _ in range((caller * number) % 7):
+                await asyncio.sleep(0)
+        return refused
+
+    async with tracker(database, database_pool_max=6) as track, asyncio.timeout(120):
+        refused = sum(await asyncio.gather(*(calls(track, caller) for caller in range(60))))
+    counted = query(database, tenant_id, "select sum(usage_count) from app.card_usage_totals")
+    assert int(counted) == 3600 - refused
+    assert refused > 60
+
+
+async def test_locked_card_does_not_hold_up_the_others(database: Database, tenant_id: UUID) -> None:
+    locked, free = await make_cards(database, tenant_id, 2)
+    async with services(database, tenant_id, 1) as (service,), tracker(database) as track:
+        async with service.transaction():
+            await service.track(locked, "held")
+            waiting = [asyncio.create_task(track(tenant_id, locked)) for _ in range(5)]
+            answers = await asyncio.gather(*(track(tenant_id, free) for _ in range(50)))
+            assert sorted(answer.number for answer in answers) == list(range(1, 51))
+            assert not any(task.done() for task in waiting)
+        assert sorted(answer.number for answer in await asyncio.gather(*waiting)) == [2, 3, 4, 5, 6]
+
+
+async def test_call_that_was_told_to_come_again_has_no_effect_later(database: Database, tenant_id: UUID) -> None:
+    (card_id,) = await make_cards(database, tenant_id, 1)
+    async with (
+        services(database, tenant_id, 1) as (service,),
+        tracker(database, database_pool_min=1, database_pool_max=1, database_acquire_timeout_ms=400) as track,
+    ):
+        async with service.transaction():
+            await service.track(card_id, "held")
+            tasks = [asyncio.create_task(track(tenant_id, card_id)) for _ in range(20)]
+            refused = await asyncio.gather(*tasks[1:], return_exceptions=True)
+            assert {getattr(refusal, "code", refusal) for refusal in refused} == {"DATABASE_BUSY"}
+        assert (await tasks[0]).number == 2
+        assert (await track(tenant_id, card_id)).number == 3
+
+
+async def test_use_is_counted_once_however_long_its_commit_takes(database: Database, tenant_id: UUID) -> None:
+    """A commit that waits, here for a standby that never answers, can't be taken back: it must not be repeated."""
+    if database.execute("select rolsuper from pg_roles where rolname = current_user") != "t":
+        pytest.skip("only a superuser can make commits wait")
+    first, *ids = await make_cards(database, tenant_id, 51)
+    database.execute(f"alter role cardbase_gateway in database {database.name} set synchronous_commit = on")
+    is_late = (
+        "select count(*) >= 3 and max(clock_timestamp() - query_start) > '600 ms'"
+        " from pg_stat_activity where datname = current_database() and wait_event = 'SyncRep'"
+    )
+    async with tracker(database) as track:
+        try:
+            database.execute("alter system set synchronous_standby_names = 'nobody'", "select pg_reload_conf()")
+            waiting: set[asyncio.Task[Usage]] = set()
+            while not waiting:
+                _, waiting = await asyncio.wait([asyncio.create_task(track(tenant_id, first))], timeout=0.1)
+            tasks = [asyncio.create_task(track(tenant_id, card_id)) for card_id in ids]
+            await asyncio.to_thread(wait_until, lambda: database.execute(is_late) == "t")
+        finally:
+            database.execute("alter system reset synchronous_standby_names", "select pg_reload_conf()")
+        answers = await asyncio.gather(*tasks)
+        await asyncio.gather(*waiting)
+    assert [answer.number for answer in answers] == [1] * 50
+    of_the_others = f"select sum(usage_count) from app.card_usage_totals where card_id <> '{first}'"
+    assert query(database, tenant_id, of_the_others) == "50"
