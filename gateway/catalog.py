@@ -269,8 +269,7 @@ class CatalogKeeper:
                 try:
                     await asyncio.wait_for(self._wanted.wait(), POLL_SECONDS)
                 except TimeoutError:
-                    async with connection.transaction(readonly=True):
-                        version = await connection.fetchval("select api.catalog_version()")
+                    version = await connection.fetchval("select api.catalog_version()")
                     if self.current is not None and version == self.current.version:
                         continue
                 await self._load(connection)
@@ -284,9 +283,7 @@ class CatalogKeeper:
     async def _load(self, connection: "asyncpg.Connection[Any]") -> None:
         # Cleared first: whoever asks from now on asks for another one.
         self._wanted.clear()
-        async with connection.transaction(readonly=True):
-            text = await connection.fetchval("select api.catalog()")
-        answer = msgspec.json.decode(text, type=_Answer)
+        answer = msgspec.json.decode(await connection.fetchval("select api.catalog()"), type=_Answer)
         self.current = Catalog(answer.version, answer.functions)
         self._loaded_at = monotonic()
         self.loads += 1

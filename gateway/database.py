@@ -129,15 +129,13 @@ async def _leave_as_is(connection: Any) -> None:
 
 async def _pass_json_through(connection: Any) -> None:
     """Hands jsonb over as the bytes of its text, both ways; the binary format has a version byte in front."""
-    # In a transaction, so that a pooler has one server answer what asyncpg asks about the type.
-    async with connection.transaction():
-        await connection.set_type_codec(
-            "jsonb",
-            schema="pg_catalog",
-            format="binary",
-            encoder=lambda value: b"\x01" + value,
-            decoder=lambda value: value[1:],
-        )
+    await connection.set_type_codec(
+        "jsonb",
+        schema="pg_catalog",
+        format="binary",
+        encoder=lambda value: b"\x01" + value,
+        decoder=lambda value: value[1:],
+    )
 
 
 def _busy() -> Refusal:
@@ -189,7 +187,7 @@ class Database:
             reset=_leave_as_is,
             server_settings={
                 "application_name": "cardbase",
-                # A pooler takes no such parameter; with one, each transaction says so itself.
+                # A pooler takes no such parameter: behind one each transaction says so itself.
                 **({"default_transaction_read_only": "on"} if self._reads_only and self._keeps_statements else {}),
             },
             statement_cache_size=100 if self._keeps_statements else 0,
@@ -394,12 +392,10 @@ class Database:
 
     async def _run(self, connection: Any, sql: str, arguments: Sequence[Any], seconds: float) -> list[asyncpg.Record]:
         rows: list[asyncpg.Record]
-        if self._keeps_statements:
+        if self._keeps_statements or not self._reads_only:
             rows = await connection.fetch(sql, *arguments, timeout=seconds)
             return rows
-        # To prepare and to execute are two messages: only a transaction keeps the pooler from sending the second one
-        # to another server, where the unnamed statement is a stranger's.
-        async with asyncio.timeout(seconds), connection.transaction(readonly=self._reads_only):
+        async with asyncio.timeout(seconds), connection.transaction(readonly=True):
             rows = await connection.fetch(sql, *arguments)
         return rows
 

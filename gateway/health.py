@@ -82,8 +82,7 @@ class HealthCheck:
             await self._drop()
             return False, False
         try:
-            # In a transaction, so that a pooler sends all of it to one server.
-            async with asyncio.timeout(TIME_LIMIT_SECONDS / 2), self._connection.transaction():
+            async with asyncio.timeout(TIME_LIMIT_SECONDS / 2):
                 return True, bool(await self._connection.fetchval("select api.is_ready()"))
         except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError) as error:
             logger.warning("the database is not ready", extra={"error": type(error).__name__})

@@ -8,10 +8,9 @@ database's absences without further ado.
 import asyncio
 import logging
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from time import perf_counter
-from typing import Any, Final
+from typing import Final
 
 import asyncpg
 import msgspec
@@ -105,9 +104,8 @@ class WorkerMetrics(Collector):
         return families.values()
 
 
-@asynccontextmanager
-async def _connection(url: str) -> AsyncIterator[Any]:
-    """A connection in a transaction: so the way may also lead through a pooler that gives servers by transaction."""
+async def _fetch(url: str, sql: str, *arguments: object) -> list[asyncpg.Record]:
+    """Runs one statement on a connection of its own, which may also lead through a pooler."""
     connection = await asyncpg.connect(
         url,
         timeout=STATEMENT_SECONDS,
@@ -116,8 +114,8 @@ async def _connection(url: str) -> AsyncIterator[Any]:
         server_settings={"application_name": "cardbase worker"},
     )
     try:
-        async with connection.transaction():
-            yield connection
+        rows: list[asyncpg.Record] = await connection.fetch(sql, *arguments)
+        return rows
     finally:
         await connection.close(timeout=STATEMENT_SECONDS)
 
@@ -125,8 +123,7 @@ async def _connection(url: str) -> AsyncIterator[Any]:
 async def measure(url: str, metrics: WorkerMetrics, retention_days: int | None) -> None:
     """Measures the database once."""
     try:
-        async with _connection(url) as connection:
-            rows = await connection.fetch("select * from app.measure_database($1)", retention_days)
+        rows = await _fetch(url, "select * from app.measure_database($1)", retention_days)
     except FAILURES as error:
         logger.warning("the database can't be measured", extra={"cause": describe(error)})
         metrics.show(())
@@ -143,8 +140,7 @@ async def maintain(url: str, metrics: WorkerMetrics, retention_days: int | None)
     try:
         while True:
             start = perf_counter()
-            async with _connection(url) as connection:
-                rows = await connection.fetch("select * from app.run_maintenance($1, $2)", retention_days, MAXIMUM_ROWS)
+            rows = await _fetch(url, "select * from app.run_maintenance($1, $2)", retention_days, MAXIMUM_ROWS)
             metrics.steps.observe(perf_counter() - start)
             for row in rows:
                 metrics.purged.labels(row["task"]).inc(row["purged"])

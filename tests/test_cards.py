@@ -186,8 +186,9 @@ def test_numbers_keep_their_text(client: httpx.Client) -> None:
         {"deep": [[[[[[[[[[{"a": [None, True, False, 0, -1, 1.25]}]]]]]]]]]]},
         {"large": "x" * 100_000},
         {f"key {number}": number for number in range(500)},
+        {"numbers": list(range(30_000))},
     ],
-    ids=["empty", "empty key", "all kinds of characters", "placeholders", "deep", "large", "many keys"],
+    ids=["empty", "empty key", "all kinds of characters", "placeholders", "deep", "large", "many keys", "many numbers"],
 )
 def test_content_comes_back_as_it_was_sent(client: httpx.Client, content: dict[str, Any]) -> None:
     (card_id,) = create(client, content)

@@ -133,7 +133,8 @@ def test_a_worker_does_its_work_through_it(database: Database, tmp_path: Path) -
     )
     url = database.url("cardbase_worker")
     done = run_cardbase("worker", "--once", folder=tmp_path, WORKER_DATABASE_URL=url)
-    assert (done.returncode, done.stdout) == (0, "idempotency_store: 3 removed\n")
+    assert done.returncode == 0
+    assert "idempotency_store: 3 removed" in done.stdout.splitlines()
     with monitoring.running_worker(tmp_path, WORKER_DATABASE_URL=url) as worker:
         wait_until(lambda: "cards_database_up 1.0" in worker.get("/metrics").text, 30)
 

@@ -50,7 +50,10 @@ def test_one_round_removes_what_is_due_step_by_step(database: Database, url: dic
     database.execute(EXPIRED.format(rows=2500))
     database.execute(OLD_EVENTS.format(rows=1500, days=31), OLD_EVENTS.format(rows=7, days=29))
     done = run_cardbase("worker", "--once", folder=tmp_path, USAGE_RETENTION_DAYS="30", **url)
-    assert (done.returncode, done.stdout) == (0, "idempotency_store: 2500 removed\nsign_in: 0 removed\ncard_usage: 1500 removed\n")
+    assert (done.returncode, done.stdout) == (
+        0,
+        "idempotency_store: 2500 removed\nsign_in: 0 removed\ncard_usage: 1500 removed\n",
+    )
     assert json.loads(done.stderr)["event"] == "maintenance removed rows"
     assert (rows(database, "idempotency_store"), rows(database, "card_usage")) == (0, 7)
     assert int(database.execute("select sum(usage_count) from app.card_usage_totals")) == 1507
@@ -73,7 +76,10 @@ async def test_one_at_a_time_does_the_maintenance(database: Database, url: dict[
             first = await connection.fetch("select * from app.run_maintenance(maximum_rows => 2)")
             assert [tuple(row) for row in first] == [("idempotency_store", 2), ("sign_in", 0)]
             assert await worker.maintain(url["WORKER_DATABASE_URL"], metrics, None) == {}
-        assert await worker.maintain(url["WORKER_DATABASE_URL"], metrics, None) == {"idempotency_store": 3, "sign_in": 0}
+        assert await worker.maintain(url["WORKER_DATABASE_URL"], metrics, None) == {
+            "idempotency_store": 3,
+            "sign_in": 0,
+        }
     finally:
         await connection.close()
     text = _exposition(metrics)
@@ -88,7 +94,10 @@ def _exposition(metrics: worker.WorkerMetrics) -> str:
 
 def test_plain_sql_does_the_same(database: Database) -> None:
     database.execute(EXPIRED.format(rows=2))
-    assert database.execute("select * from app.run_maintenance()", user="cardbase_worker") == "idempotency_store|2\nsign_in|0"
+    assert (
+        database.execute("select * from app.run_maintenance()", user="cardbase_worker")
+        == "idempotency_store|2\nsign_in|0"
+    )
     assert rows(database, "idempotency_store") == 0
 
 

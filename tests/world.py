@@ -159,7 +159,7 @@ class Tenant:
     @property
     def secrets(self) -> list[str]:
         """What nobody else may ever be shown."""
-        return [self.canary, *self.rows.values()]
+        return [self.canary, str(self.tenant_id), str(self.user_id), *self.rows.values()]
 
 
 def is_id(parameter: str) -> bool:

@@ -11,7 +11,10 @@ create table app.users (
     -- Each word has a space before it, so that "begins a word" is "comes after a space".
     search_text text not null generated always as (
         lower(
-            ' ' || coalesce(display_name || ' ', '') || coalesce(first_name || ' ', '') || coalesce(last_name || ' ', '')
+            ' '
+            || coalesce(display_name || ' ', '')
+            || coalesce(first_name || ' ', '')
+            || coalesce(last_name || ' ', '')
             || email
         )
     ) stored,
@@ -19,7 +22,9 @@ create table app.users (
     updated_at timestamptz not null default now(),
     deleted_at timestamptz,
     constraint users_pkey primary key (tenant_id, user_id),
-    constraint users_email_check check (email = lower(email) and email ~ '^[!-?A-~]+@[!-?A-~]+$' and length(email) <= 254),
+    constraint users_email_check check (
+        email = lower(email) and email ~ '^[!-?A-~]+@[!-?A-~]+$' and length(email) <= 254
+    ),
     constraint users_display_name_check check (length(display_name) between 1 and 100),
     constraint users_avatar_url_check check (avatar_url ~ '^https?://[!-~]+$' and length(avatar_url) <= 2048),
     constraint users_first_name_check check (length(first_name) between 1 and 100),

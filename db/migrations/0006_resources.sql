@@ -111,7 +111,7 @@ create table app.integrations (
     id uuid not null default app.uuid_v7(),
     provider text not null,
     sealed_settings bytea not null,
-    setting_names text [] not null,
+    setting_names text[] not null,
     created_at timestamptz not null default now(),
     updated_at timestamptz not null default now(),
     deleted_at timestamptz,

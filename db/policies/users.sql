@@ -6,4 +6,6 @@ for select
 to cardbase_finder
 using (true);
 
-grant select (tenant_id, user_id, display_name, avatar_url, search_text, deleted_at) on table app.users to cardbase_finder;
+grant select (
+    tenant_id, user_id, display_name, avatar_url, search_text, deleted_at
+) on table app.users to cardbase_finder;

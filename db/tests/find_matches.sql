@@ -16,8 +16,8 @@ language sql
 return set_config('app.current_tenant_id', coalesce(act_as.tenant_id::text, ''), true)
     || set_config('app.current_user_id', coalesce(act_as.user_id::text, ''), true);
 
--- 1,000 memories of Ann's: all have a common word, every tenth a frequent one, the 500th alone a rare one, and the five
--- oldest a word that is common there. The very oldest has the common word twice.
+-- 1,000 memories of Ann's: all have a common word, every tenth a frequent one, the 500th alone a rare one, and four of
+-- the oldest a word that is common there. The very oldest has the common word twice.
 insert into app.memories (tenant_id, user_id, id, content)
 select
     tests.tenant('acme'),
@@ -28,7 +28,7 @@ select
         'common',
         case when n % 10 = 0 then 'frequent' end,
         case when n = 500 then 'rare' end,
-        case when n <= 5 then 'old' end,
+        case when n between 2 and 5 then 'old' end,
         case when n = 1 then 'common' else 'and three words more' end
     )
 from generate_series(1, 1000) as n;

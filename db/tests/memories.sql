@@ -37,17 +37,18 @@ select is(
 );
 
 -- What is refused
-select is(
-    tests.refusal(
-        format(
-            'select api.create_memory(%L, ''aaaaaaaa-0000-0000-0000-00000000000a'', %s)',
-            tests.tenant('acme'),
-            arguments
-        )
-    ) ->> 'column',
-    field,
-    arguments || ': the field is named'
-)
+select
+    is(
+        tests.refusal(
+            format(
+                'select api.create_memory(%L, ''aaaaaaaa-0000-0000-0000-00000000000a'', %s)',
+                tests.tenant('acme'),
+                arguments
+            )
+        ) ->> 'column',
+        field,
+        arguments || ': the field is named'
+    )
 from (
     values
     ('null', 'content'),
@@ -179,17 +180,18 @@ select results_eq(
     $$ values (204::smallint, null::jsonb) $$,
     'a deletion is answered with 204 and no body'
 );
-select is(
-    tests.refusal(
-        format(
-            $$ select api.%s_memory(tests.tenant('acme'), 'aaaaaaaa-0000-0000-0000-00000000000a', %L) $$,
-            verb,
-            pg_temp.made_id()
-        )
-    ) ->> 'constraint',
-    'memory_not_found',
-    format('there is no deleted memory to %s', verb)
-)
+select
+    is(
+        tests.refusal(
+            format(
+                $$ select api.%s_memory(tests.tenant('acme'), 'aaaaaaaa-0000-0000-0000-00000000000a', %L) $$,
+                verb,
+                pg_temp.made_id()
+            )
+        ) ->> 'constraint',
+        'memory_not_found',
+        format('there is no deleted memory to %s', verb)
+    )
 from unnest(array['get', 'delete']) as verb;
 reset role;
 select is(

@@ -4,7 +4,7 @@ select plan(43);
 
 -- The functions that sign users in: they see password hashes, or prove who somebody is by being called.
 create function tests.sign_in_functions()
-returns text []
+returns text[]
 language sql
 immutable
 return array[
@@ -12,7 +12,7 @@ return array[
 ];
 -- The tables whose rows belong to a user.
 create function tests.user_tables()
-returns name []
+returns name[]
 language sql
 immutable
 return array[

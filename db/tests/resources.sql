@@ -100,7 +100,10 @@ select is(
 );
 select is(app.given_fields('{"a": null}'), '{}'::jsonb, 'nothing may be given');
 select throws_ok(
-    $$ select app.given_fields('{"a": null}', array['tenant_id']) $$, 'PT422', null, 'only fields of the call are emptied'
+    $$ select app.given_fields('{"a": null}', array['tenant_id']) $$,
+    'PT422',
+    null,
+    'only fields of the call are emptied'
 );
 select throws_ok(
     $$ select app.given_fields('{"a": null}', array[null]) $$, 'PT422', null, 'no field without a name is emptied'
@@ -162,7 +165,10 @@ select is(
     'what is left out takes its default'
 );
 select throws_ok(
-    $$ select app.create_resource('tasks', '{"title": null}') $$, 'PT422', null, 'a column without a default is required'
+    $$ select app.create_resource('tasks', '{"title": null}') $$,
+    'PT422',
+    null,
+    'a column without a default is required'
 );
 select throws_ok(
     $$ select app.get_resource('tasks', null) $$, 'PT404', null, 'no id finds no row'

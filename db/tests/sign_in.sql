@@ -50,11 +50,12 @@ select is(
     }'::jsonb,
     'an email address is one user''s among all tenants, and nothing is said of whose'
 );
-select is(
-    tests.refusal(format($$ select pg_temp.register(tests.tenant('acme'), %L, 'second') $$, email)) ->> 'column',
-    'email',
-    format('%s is no email address', left(email, 30))
-)
+select
+    is(
+        tests.refusal(format($$ select pg_temp.register(tests.tenant('acme'), %L, 'second') $$, email)) ->> 'column',
+        'email',
+        format('%s is no email address', left(email, 30))
+    )
 from unnest(
     array['', 'ann', 'ann@', '@example.com', 'a b@example.com', E'ann@example.com\n', repeat('x', 251) || '@x.y']
 ) as email;
@@ -122,11 +123,20 @@ select cmp_ok(
 );
 select is((select body from pg_temp.login('ann@example.com', '192.0.2.2')), null, 'who has to wait learns no hash');
 select is(
-    (select array_agg(answer.status order by n) from generate_series(1, 4) as n cross join lateral pg_temp.login('other@example.com' || n * 0, '192.0.2.3') as answer),
+    (
+        select array_agg(answer.status order by n)
+        from generate_series(1, 4) as n
+        cross join lateral pg_temp.login('other@example.com' || n * 0, '192.0.2.3') as answer
+    ),
     array[200, 200, 200, 429]::smallint[],
     'an unknown account is locked like a known one'
 );
-select is((select status from pg_temp.login('x1@example.com')), 200::smallint, 'the fifth attempt from an address may be made');
+select
+    is(
+        (select status from pg_temp.login('x1@example.com')),
+        200::smallint,
+        'the fifth attempt from an address may be made'
+    );
 select is(
     (select status from pg_temp.login('x2@example.com')),
     429::smallint,
@@ -155,7 +165,8 @@ select is(
     (select ann.body from ann),
     'who signs in is answered the profile'
 );
-select is((select status from pg_temp.login('ann@example.com', '192.0.2.9')), 200::smallint, 'the account is free again');
+select
+    is((select status from pg_temp.login('ann@example.com', '192.0.2.9')), 200::smallint, 'the account is free again');
 select is(
     (select status from pg_temp.login('x3@example.com')), 429::smallint, 'failures at other accounts still count'
 );
@@ -163,9 +174,18 @@ reset role;
 update app.login_attempts
 set expires_at = now() - interval '1 s';
 set local role cardbase_gateway;
-select is((select status from pg_temp.login('x4@example.com')), 200::smallint, 'after its window an attempt counts no more');
+select
+    is(
+        (select status from pg_temp.login('x4@example.com')),
+        200::smallint,
+        'after its window an attempt counts no more'
+    );
 select is(
-    (select array_agg(answer.status order by n) from generate_series(1, 3) as n cross join lateral api.begin_registration('192.0.2.1' || left('', n), 2) as answer),
+    (
+        select array_agg(answer.status order by n)
+        from generate_series(1, 3) as n
+        cross join lateral api.begin_registration('192.0.2.1' || left('', n), 2) as answer
+    ),
     array[200, 200, 429]::smallint[],
     'registrations are counted, apart from attempts to sign in'
 );

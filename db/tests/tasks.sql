@@ -42,13 +42,18 @@ select is(
     '{"title": "read", "description": null, "status": "pending", "priority": "medium", "due_at": null}'::jsonb,
     'a task may be no more than its title'
 );
-select is(
-    tests.refusal(
-        format('select api.create_task(%L, ''aaaaaaaa-0000-0000-0000-00000000000a'', %s)', tests.tenant('acme'), arguments)
-    ) - 'hint' - 'message',
-    jsonb_build_object('code', 'PT422', 'column', field, 'constraint', 'validation_error', 'detail', detail),
-    arguments || ' is refused'
-)
+select
+    is(
+        tests.refusal(
+            format(
+                'select api.create_task(%L, ''aaaaaaaa-0000-0000-0000-00000000000a'', %s)',
+                tests.tenant('acme'),
+                arguments
+            )
+        ) - 'hint' - 'message',
+        jsonb_build_object('code', 'PT422', 'column', field, 'constraint', 'validation_error', 'detail', detail),
+        arguments || ' is refused'
+    )
 from (
     values
     ('null', 'title', 'A value is required.'),
@@ -102,7 +107,8 @@ select is(
             cleared_fields => array['due_at', 'description']
         )
     ),
-    (select (body -> 'data') - 'updated_at' || '{"status": "completed", "due_at": null, "description": null}' from made),
+    (select (body -> 'data') - 'updated_at' || '{"status": "completed", "due_at": null, "description": null}' from made
+    ),
     'fields are changed and emptied at once'
 );
 select is(
@@ -119,21 +125,22 @@ select is(
     'write more',
     'a field that is given is not emptied'
 );
-select is(
-    tests.refusal(
-        format(
-            $$
+select
+    is(
+        tests.refusal(
+            format(
+                $$
             select api.update_task(
                 tests.tenant('acme'), 'aaaaaaaa-0000-0000-0000-00000000000a', %L, cleared_fields => array[%L]
             )
             $$,
-            pg_temp.made_id(),
-            field
-        )
-    ) ->> 'detail',
-    detail,
-    format('%s is not emptied', field)
-)
+                pg_temp.made_id(),
+                field
+            )
+        ) ->> 'detail',
+        detail,
+        format('%s is not emptied', field)
+    )
 from (
     values
     ('title', 'A value is required.'),

@@ -15,7 +15,7 @@ create function tests.act_as(tenant_id uuid, user_id uuid)
 returns void
 language sql
 return set_config('app.current_tenant_id', coalesce(act_as.tenant_id::text, ''), true)
-    || set_config('app.current_user_id', coalesce(act_as.user_id::text, ''), true);
+|| set_config('app.current_user_id', coalesce(act_as.user_id::text, ''), true);
 grant execute on all functions in schema tests to public;
 
 create temporary table actor as
@@ -198,7 +198,8 @@ select is(
 reset role;
 select tests.act_as(tests.tenant('acme'), tests.person('ann'));
 set local role cardbase_gateway;
-select is(tests.refused('select from app.%I'), (select all_tables from wanted), 'the gateway reads no table of users''');
+select
+    is(tests.refused('select from app.%I'), (select all_tables from wanted), 'the gateway reads no table of users''');
 set local role cardbase_service;
 select is(tests.refused('select from app.%I'), (select all_tables from wanted), 'services read no table of users''');
 set local role cardbase_worker;
@@ -261,10 +262,11 @@ select
         'select api.%I(%s)',
         pg_proc.proname,
         (
-            select string_agg(
-                format('%I => null::%s', parameter.name, format_type(parameter.type_id, null)), ', '
-            )
-            from unnest(pg_proc.proargnames, pg_proc.proargtypes::oid []) as parameter (name, type_id)
+            select
+                string_agg(
+                    format('%I => null::%s', parameter.name, format_type(parameter.type_id, null)), ', '
+                )
+            from unnest(pg_proc.proargnames, pg_proc.proargtypes::oid[]) as parameter (name, type_id)
             where parameter.name <> 'tenant_id'
         )
     ) as call_without_user
@@ -287,7 +289,10 @@ end;
 $$;
 grant execute on all functions in schema tests to public;
 select cmp_ok(
-    (select count(*) from user_function), '>=', 25::bigint, 'the functions for users are known by their parameter user_id'
+    (select count(*) from user_function),
+    '>=',
+    25::bigint,
+    'the functions for users are known by their parameter user_id'
 );
 set local role cardbase_gateway;
 select is_empty(
@@ -344,18 +349,21 @@ create temporary table truth_before as select truth.* from truth;
 grant select on theirs to public;
 
 set local role cardbase_service;
-select is(
-    tests.refusal(
-        format('select api.%s_%s(%L, %L, %L)', verb, theirs.name, tests.tenant('acme'), tests.person('ben'), theirs.id)
-    ) - 'hint' - 'detail',
-    jsonb_build_object(
-        'code', 'PT404',
-        'message', theirs.name || ' not found',
-        'column', 'id',
-        'constraint', theirs.name || '_not_found'
-    ),
-    format('another user of the tenant finds no %s to %s', theirs.name, verb)
-)
+select
+    is(
+        tests.refusal(
+            format(
+                'select api.%s_%s(%L, %L, %L)', verb, theirs.name, tests.tenant('acme'), tests.person('ben'), theirs.id
+            )
+        ) - 'hint' - 'detail',
+        jsonb_build_object(
+            'code', 'PT404',
+            'message', theirs.name || ' not found',
+            'column', 'id',
+            'constraint', theirs.name || '_not_found'
+        ),
+        format('another user of the tenant finds no %s to %s', theirs.name, verb)
+    )
 from theirs
 cross join unnest(array['get', 'update', 'delete']) as verb
 order by theirs.name, verb;

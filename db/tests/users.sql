@@ -11,7 +11,16 @@ values
 (tests.tenant('acme'), 'aaaaaaaa-0000-0000-0000-00000000000b', 'ben@example.com', 'Ben O_Hara', null, null, null, null),
 (tests.tenant('acme'), 'aaaaaaaa-0000-0000-0000-00000000000c', 'cora@example.com', null, null, null, 'Smithers', null),
 (tests.tenant('acme'), 'aaaaaaaa-0000-0000-0000-00000000000d', 'gone@example.com', 'Smithy', null, null, null, now()),
-(tests.tenant('globex'), 'aaaaaaaa-0000-0000-0000-00000000000a', 'smith@globex.example', 'Smith', null, null, null, null);
+(
+    tests.tenant('globex'),
+    'aaaaaaaa-0000-0000-0000-00000000000a',
+    'smith@globex.example',
+    'Smith',
+    null,
+    null,
+    null,
+    null
+);
 
 create function pg_temp.found(q text, maximum integer default 10)
 returns text[]
@@ -19,7 +28,9 @@ language sql
 return (
     select array(
         select right(entry ->> 'id', 1)
-        from api.search_users(tests.tenant('acme'), 'aaaaaaaa-0000-0000-0000-00000000000b', found.q, found.maximum) as answer
+        from
+            api.search_users(tests.tenant('acme'), 'aaaaaaaa-0000-0000-0000-00000000000b', found.q, found.maximum)
+                as answer
         cross join jsonb_array_elements(answer.body -> 'data') with ordinality as listed (entry, position)
         order by listed.position
     )
@@ -70,15 +81,17 @@ select is(
     array['Anna', null, 'Smith'],
     'a profile is changed field by field'
 );
-select is(
-    tests.refusal(
-        format(
-            $$ select api.update_user(tests.tenant('acme'), 'aaaaaaaa-0000-0000-0000-00000000000a', %s) $$, arguments
-        )
-    ) ->> 'column',
-    field,
-    arguments || ' is refused'
-)
+select
+    is(
+        tests.refusal(
+            format(
+                $$ select api.update_user(tests.tenant('acme'), 'aaaaaaaa-0000-0000-0000-00000000000a', %s) $$,
+                arguments
+            )
+        ) ->> 'column',
+        field,
+        arguments || ' is refused'
+    )
 from (
     values
     ($$display_name => ''$$, 'display_name'),
@@ -120,16 +133,17 @@ select is(
     'system',
     'another user''s preferences are that user''s'
 );
-select is(
-    tests.refusal(
-        format(
-            $$ select api.update_preferences(tests.tenant('acme'), 'aaaaaaaa-0000-0000-0000-00000000000a', %s) $$,
-            arguments
-        )
-    ) ->> 'column',
-    field,
-    arguments || ' is refused'
-)
+select
+    is(
+        tests.refusal(
+            format(
+                $$ select api.update_preferences(tests.tenant('acme'), 'aaaaaaaa-0000-0000-0000-00000000000a', %s) $$,
+                arguments
+            )
+        ) ->> 'column',
+        field,
+        arguments || ' is refused'
+    )
 from (
     values
     ($$theme => 'pink'$$, 'theme'),
@@ -167,15 +181,17 @@ select is(
     }'::jsonb,
     'of another user nothing private is shown'
 );
-select is(
-    tests.refusal(
-        format(
-            $$ select api.search_users(tests.tenant('acme'), 'aaaaaaaa-0000-0000-0000-00000000000b', %s) $$, arguments
-        )
-    ) ->> 'column',
-    field,
-    arguments || ' is refused'
-)
+select
+    is(
+        tests.refusal(
+            format(
+                $$ select api.search_users(tests.tenant('acme'), 'aaaaaaaa-0000-0000-0000-00000000000b', %s) $$,
+                arguments
+            )
+        ) ->> 'column',
+        field,
+        arguments || ' is refused'
+    )
 from (
     values
     ('null', 'q'),

@@ -12,7 +12,7 @@ create or replace function api.update_conversation(
     id uuid,
     title text default null,
     metadata jsonb default null,
-    cleared_fields text [] default '{}'
+    cleared_fields text[] default '{}'
 )
 returns api.reply
 language plpgsql
@@ -32,12 +32,12 @@ begin
 end;
 $$;
 
-comment on function api.update_conversation(uuid, uuid, uuid, text, jsonb, text []) is
+comment on function api.update_conversation(uuid, uuid, uuid, text, jsonb, text[]) is
 $$Changes the fields given of a conversation and empties those that cleared_fields names.
 
 PT401: the caller is no user. PT404: the caller has no such conversation, or it was deleted. PT422: a field is
 not valid.$$;
-alter function api.update_conversation(uuid, uuid, uuid, text, jsonb, text []) owner to cardbase_api;
-revoke all on function api.update_conversation(uuid, uuid, uuid, text, jsonb, text []) from public;
-grant execute on function api.update_conversation(uuid, uuid, uuid, text, jsonb, text [])
+alter function api.update_conversation(uuid, uuid, uuid, text, jsonb, text[]) owner to cardbase_api;
+revoke all on function api.update_conversation(uuid, uuid, uuid, text, jsonb, text[]) from public;
+grant execute on function api.update_conversation(uuid, uuid, uuid, text, jsonb, text[])
 to cardbase_gateway, cardbase_service;

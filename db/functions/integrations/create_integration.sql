@@ -10,7 +10,7 @@ create or replace function api.create_integration(
     user_id uuid,
     provider text,
     sealed_settings bytea,
-    setting_names text []
+    setting_names text[]
 )
 returns api.reply
 language plpgsql
@@ -32,14 +32,14 @@ begin
 end;
 $$;
 
-comment on function api.create_integration(uuid, uuid, text, bytea, text []) is
+comment on function api.create_integration(uuid, uuid, text, bytea, text[]) is
 $$Creates an integration.
 
 @internal
 The gateway seals the settings: they are encrypted with a key that the database does not have.
 
 PT401: the caller is no user. PT422: a field is not valid.$$;
-alter function api.create_integration(uuid, uuid, text, bytea, text []) owner to cardbase_api;
-revoke all on function api.create_integration(uuid, uuid, text, bytea, text []) from public;
-grant execute on function api.create_integration(uuid, uuid, text, bytea, text [])
+alter function api.create_integration(uuid, uuid, text, bytea, text[]) owner to cardbase_api;
+revoke all on function api.create_integration(uuid, uuid, text, bytea, text[]) from public;
+grant execute on function api.create_integration(uuid, uuid, text, bytea, text[])
 to cardbase_gateway, cardbase_service;

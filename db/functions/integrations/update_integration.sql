@@ -12,7 +12,7 @@ create or replace function api.update_integration(
     id uuid,
     provider text default null,
     sealed_settings bytea default null,
-    setting_names text [] default null
+    setting_names text[] default null
 )
 returns api.reply
 language plpgsql
@@ -35,13 +35,13 @@ begin
 end;
 $$;
 
-comment on function api.update_integration(uuid, uuid, uuid, text, bytea, text []) is
+comment on function api.update_integration(uuid, uuid, uuid, text, bytea, text[]) is
 $$Changes the fields given of an integration.
 
 @internal
 PT401: the caller is no user. PT404: the caller has no such integration, or it was deleted. PT422: a field is
 not valid.$$;
-alter function api.update_integration(uuid, uuid, uuid, text, bytea, text []) owner to cardbase_api;
-revoke all on function api.update_integration(uuid, uuid, uuid, text, bytea, text []) from public;
-grant execute on function api.update_integration(uuid, uuid, uuid, text, bytea, text [])
+alter function api.update_integration(uuid, uuid, uuid, text, bytea, text[]) owner to cardbase_api;
+revoke all on function api.update_integration(uuid, uuid, uuid, text, bytea, text[]) from public;
+grant execute on function api.update_integration(uuid, uuid, uuid, text, bytea, text[])
 to cardbase_gateway, cardbase_service;

@@ -3,7 +3,7 @@
 --   cleared_fields   columns that the caller empties, among them
 -- Answers {column: value}, without what was left out; null for what is emptied.
 -- Errors: PT422 validation_error, no such field can be emptied.
-create or replace function app.given_fields(fields jsonb, cleared_fields text [] default '{}')
+create or replace function app.given_fields(fields jsonb, cleared_fields text[] default '{}')
 returns jsonb
 language plpgsql
 immutable
@@ -37,9 +37,9 @@ begin
 end;
 $$;
 
-comment on function app.given_fields(jsonb, text []) is
+comment on function app.given_fields(jsonb, text[]) is
 $$The fields of a row that a call writes: those given, and those emptied.
 
 PT422: no such field can be emptied.$$;
-revoke all on function app.given_fields(jsonb, text []) from public;
-grant execute on function app.given_fields(jsonb, text []) to cardbase_api;
+revoke all on function app.given_fields(jsonb, text[]) from public;
+grant execute on function app.given_fields(jsonb, text[]) to cardbase_api;

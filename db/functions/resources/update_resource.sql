@@ -9,7 +9,7 @@ create or replace function app.update_resource(
     table_name text,
     id uuid,
     fields jsonb,
-    cleared_fields text [] default '{}',
+    cleared_fields text[] default '{}',
     key text default 'id'
 )
 returns api.reply
@@ -60,9 +60,9 @@ exception
 end;
 $$;
 
-comment on function app.update_resource(text, uuid, jsonb, text [], text) is
+comment on function app.update_resource(text, uuid, jsonb, text[], text) is
 $$Changes a row of a table of what users own, and answers 200 with it.
 
 PT404: the user has no such row, or it was deleted. PT422: a field is not valid.$$;
-revoke all on function app.update_resource(text, uuid, jsonb, text [], text) from public;
-grant execute on function app.update_resource(text, uuid, jsonb, text [], text) to cardbase_api;
+revoke all on function app.update_resource(text, uuid, jsonb, text[], text) from public;
+grant execute on function app.update_resource(text, uuid, jsonb, text[], text) to cardbase_api;

@@ -6,7 +6,7 @@
 --   after_id        null: from the start
 --   maximum         how many at most, 1 to 1,000
 -- Answers what to embed, and the SHA-256 to store with it.
--- Errors: PT422 validation_error; PT501 embeddings_not_configured, the server has no pgvector.
+-- Errors: 22023, maximum is out of range; PT501 embeddings_not_configured, the server has no pgvector.
 create or replace function app.find_unembedded_memories(
     tenant_id uuid,
     model text,
@@ -23,7 +23,14 @@ as $$
 begin
     perform set_config('app.current_tenant_id', find_unembedded_memories.tenant_id::text, true);
     perform app.check_embeddings();
-    perform app.check_range('maximum', find_unembedded_memories.maximum, 1, 1000);
+
+    if (find_unembedded_memories.maximum between 1 and 1000) is not true then
+        raise exception using
+            errcode = 'invalid_parameter_value',
+            message = 'maximum is out of range',
+            detail = format('Expected 1 to 1000, got %s.', coalesce(find_unembedded_memories.maximum::text, 'nothing')),
+            hint = 'Take more steps.';
+    end if;
 
     return query
     select
@@ -57,7 +64,7 @@ $$;
 comment on function app.find_unembedded_memories(uuid, text, uuid, uuid, integer) is
 $$Memories of a tenant's users that have no embedding of their present content by a model.
 
-PT422: maximum is out of range. PT501: the server has no pgvector.$$;
+22023: maximum is out of range. PT501: the server has no pgvector.$$;
 alter function app.find_unembedded_memories(uuid, text, uuid, uuid, integer) owner to cardbase_maintenance;
 revoke all on function app.find_unembedded_memories(uuid, text, uuid, uuid, integer) from public;
 grant execute on function app.find_unembedded_memories(uuid, text, uuid, uuid, integer) to cardbase_worker;

@@ -4,7 +4,7 @@
 --   window_seconds   how long the window is
 -- Answers null, or the seconds until the window ends of a subject that has had its share.
 -- What is kept is a hash: the table tells nobody who tried.
-create or replace function app.count_attempts(subjects text [], maximums integer [], window_seconds integer)
+create or replace function app.count_attempts(subjects text[], maximums integer[], window_seconds integer)
 returns integer
 language plpgsql
 volatile
@@ -55,8 +55,8 @@ begin
 end;
 $$;
 
-comment on function app.count_attempts(text [], integer [], integer) is
+comment on function app.count_attempts(text[], integer[], integer) is
 $$Counts an attempt to sign in or to register; answers the seconds to wait where there were too many, else null.$$;
-alter function app.count_attempts(text [], integer [], integer) owner to cardbase_authenticator;
-revoke all on function app.count_attempts(text [], integer [], integer) from public;
-grant execute on function app.count_attempts(text [], integer [], integer) to cardbase_api;
+alter function app.count_attempts(text[], integer[], integer) owner to cardbase_authenticator;
+revoke all on function app.count_attempts(text[], integer[], integer) from public;
+grant execute on function app.count_attempts(text[], integer[], integer) to cardbase_api;

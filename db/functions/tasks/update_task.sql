@@ -18,7 +18,7 @@ create or replace function api.update_task(
     status text default null,
     priority text default null,
     due_at timestamptz default null,
-    cleared_fields text [] default '{}'
+    cleared_fields text[] default '{}'
 )
 returns api.reply
 language plpgsql
@@ -44,11 +44,11 @@ begin
 end;
 $$;
 
-comment on function api.update_task(uuid, uuid, uuid, text, text, text, text, timestamptz, text []) is
+comment on function api.update_task(uuid, uuid, uuid, text, text, text, text, timestamptz, text[]) is
 $$Changes the fields given of a task and empties those that cleared_fields names.
 
 PT401: the caller is no user. PT404: the caller has no such task, or it was deleted. PT422: a field is not valid.$$;
-alter function api.update_task(uuid, uuid, uuid, text, text, text, text, timestamptz, text []) owner to cardbase_api;
-revoke all on function api.update_task(uuid, uuid, uuid, text, text, text, text, timestamptz, text []) from public;
-grant execute on function api.update_task(uuid, uuid, uuid, text, text, text, text, timestamptz, text [])
+alter function api.update_task(uuid, uuid, uuid, text, text, text, text, timestamptz, text[]) owner to cardbase_api;
+revoke all on function api.update_task(uuid, uuid, uuid, text, text, text, text, timestamptz, text[]) from public;
+grant execute on function api.update_task(uuid, uuid, uuid, text, text, text, text, timestamptz, text[])
 to cardbase_gateway, cardbase_service;

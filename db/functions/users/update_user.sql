@@ -13,7 +13,7 @@ create or replace function api.update_user(
     avatar_url text default null,
     first_name text default null,
     last_name text default null,
-    cleared_fields text [] default '{}'
+    cleared_fields text[] default '{}'
 )
 returns api.reply
 language plpgsql
@@ -39,11 +39,11 @@ begin
 end;
 $$;
 
-comment on function api.update_user(uuid, uuid, text, text, text, text, text []) is
+comment on function api.update_user(uuid, uuid, text, text, text, text, text[]) is
 $$Changes the fields given of the caller's own profile and empties those that cleared_fields names.
 
 PT401: the caller is no user. PT404: there is no profile. PT422: a field is not valid.$$;
-alter function api.update_user(uuid, uuid, text, text, text, text, text []) owner to cardbase_api;
-revoke all on function api.update_user(uuid, uuid, text, text, text, text, text []) from public;
-grant execute on function api.update_user(uuid, uuid, text, text, text, text, text [])
+alter function api.update_user(uuid, uuid, text, text, text, text, text[]) owner to cardbase_api;
+revoke all on function api.update_user(uuid, uuid, text, text, text, text, text[]) from public;
+grant execute on function api.update_user(uuid, uuid, text, text, text, text, text[])
 to cardbase_gateway, cardbase_service;
