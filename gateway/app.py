@@ -189,6 +189,8 @@ def _rpc(endpoint: rpc.Rpc, limits: Limits) -> ASGIRouteHandler:
 
     @asgi("/rpc", is_mount=True)
     async def handler(scope: "Scope", receive: "Receive", send: "Send") -> None:
+        if not scope["raw_path"].startswith(b"/rpc/"):
+            raise NotFoundException  # a mount takes every path that begins like its own
         await limited(scope, receive, send)
 
     return handler

@@ -145,7 +145,7 @@ class Catalog:
     def _not_found(self, name: str, names: list[str], body: str | None, candidates: list[Function]) -> Failure:
         called, hint = f"api.{name}", None
         if body in (None, "json"):
-            listed = ", ".join(names)
+            listed = ", ".join(names)[:1000]
             called += f"({listed})" if names else " without parameters"
             searched = f"with parameter{'s' if len(names) > 1 else ''} {listed}" if names else "without parameters"
             if body == "json":

@@ -248,7 +248,7 @@ class Rpc:
         }
         if keeps_key:
             values["/function"] = function.name
-            values["/request"] = _fingerprinted(request.identity, arguments, rows, counts)
+            values["/request"] = _fingerprinted(arguments, rows, counts)
         reads_only = not (function.is_volatile or keeps_key)
         return _Call(request, function, statement, arguments_of(statement, values), rows, reads_only, keeps_key)
 
@@ -452,14 +452,14 @@ def _check(request: _Request, function: Function) -> None:
         )
 
 
-def _fingerprinted(identity: Identity, arguments: Arguments, rows: Range, counts: bool) -> str:
+def _fingerprinted(arguments: Arguments, rows: Range, counts: bool) -> str:
     """All that makes two requests for a function the same, as JSON."""
     values = arguments.values
     if arguments.is_json:
         values = {name: None if text is None else msgspec.Raw(text.encode()) for name, text in values.items()}
     elif isinstance(values.get(""), bytes):
         values = {"": values[""].hex()}
-    return msgspec.json.encode([values, identity.user_id, rows, counts]).decode()
+    return msgspec.json.encode([values, rows, counts]).decode()
 
 
 def _needs_transaction(call: _Call) -> bool:

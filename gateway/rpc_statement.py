@@ -61,7 +61,7 @@ earlier as materialized (
         reply.status,
         reply.headers,
         reply.body
-    from api.claim_request({tenant_id}, {key}, {function}, {request}::jsonb) as reply
+    from api.claim_request({tenant_id}, {user_id}, {key}, {function}, {request}::jsonb) as reply
 ),
 
 called as materialized (
@@ -101,7 +101,15 @@ kept as (
             reply.headers,
             reply.body
         from api.remember_request(
-            {tenant_id}, {key}, {function}, {request}::jsonb, {ttl}, fresh.row_count, fresh.total_count, fresh.body
+            {tenant_id},
+            {user_id},
+            {key},
+            {function},
+            {request}::jsonb,
+            {ttl},
+            fresh.row_count,
+            fresh.total_count,
+            fresh.body
         ) as reply
         where earlier.status is null
         offset 0
@@ -179,13 +187,14 @@ def statement_of(function: Function, shape: Shape) -> Statement:
         cap=places["/cap"],
         offset=places["/offset"],
         limit=places["/limit"],
-        **(_keeping(places) if shape.keeps_key else {}),
+        **(_keeping(function, places) if shape.keeps_key else {}),
     )
     return Statement(sql, tuple(places.names))
 
 
-def _keeping(places: _Places) -> dict[str, str]:
+def _keeping(function: Function, places: _Places) -> dict[str, str]:
     return {
+        "user_id": places["user_id"] if "user_id" in function.filled else "null",
         "key": f"{places['idempotency_key']}::text",
         "function": f"{places['/function']}::text",
         "request": f"{places['/request']}::text",

@@ -98,6 +98,8 @@ end
 $$;
 create function api.do_once(idempotency_key text default null) returns void
 language sql volatile security definer as 'insert into test.notes values (null, idempotency_key)';
+create function api.my_own_once(user_id uuid, idempotency_key text default null) returns uuid
+language sql volatile security definer as 'insert into test.notes values (null, idempotency_key) returning user_id';
 create function api.peek_once(idempotency_key text default null) returns bigint
 language sql stable security definer as 'select count(*) from test.notes';
 create function api.fail_at_first(times integer, code text) returns bigint

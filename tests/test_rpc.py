@@ -543,6 +543,13 @@ def test_what_the_gateway_fills_is_no_argument(rpc: httpx.Client, name: str) -> 
     assert rpc.get(f"my_tenant_given?{name}={uuid4()}").json()["code"] == "PGRST202"
 
 
+def test_paths_that_only_begin_alike_are_others(rpc_gateway: Gateway) -> None:
+    with rpc_gateway.client() as client:
+        for path in ("/rpc", "/rpcadd?a=1"):
+            response = client.get(path)
+            assert (response.status_code, response.json()["error"]["code"]) == (404, "NOT_FOUND")
+
+
 @pytest.mark.parametrize("path", ["", "add/1", "/"])
 def test_paths_that_name_no_function(rpc: httpx.Client, path: str) -> None:
     address = str(rpc.base_url).rstrip("/") + f"/{path}"
@@ -999,6 +1006,17 @@ def test_any_function_with_a_key_does_its_work_once(rpc: httpx.Client, tenant_id
     with rpc_gateway.client(uuid4()) as stranger:
         theirs = stranger.post("/rpc/count_up", json={"step": 1}, headers=headers)
     assert (theirs.json(), theirs.headers["x-idempotency-cache"]) == ([{"notes": 2, "taken": 1}], "MISS")
+
+
+@pytest.mark.usefixtures("no_notes")
+def test_two_users_equal_keys_never_meet(rpc_gateway: Gateway, tenant_id: UUID) -> None:
+    for _ in range(2):
+        user_id = str(uuid4())
+        for result in ("MISS", "HIT"):
+            headers = {"Authorization": f"Bearer {tokens.token(tenant_id, sub=user_id)}", "Idempotency-Key": "k"}
+            with rpc_gateway.client() as client:
+                response = client.post("/rpc/my_own_once", headers=headers)
+            assert (response.json(), response.headers["x-idempotency-cache"]) == (user_id, result)
 
 
 @pytest.mark.usefixtures("no_notes")

@@ -15,7 +15,7 @@ from (
     ('[{"a": [1, "x"], "b": {"c": 1}}]', E'a,b\n"[1, ""x""]","{""c"": 1}"', 'arrays and objects are JSON text'),
     ('[1, null, "x"]', E'value\n1\n\nx', 'what is no object is a column called value'),
     ('3', E'value\n3', 'also when it is alone'),
-    (null, null, 'null stays null')
+    ('null', E'value\n', 'a null alone is a row with nothing in it')
 ) as made (rows, csv, rule);
 
 select * from finish();

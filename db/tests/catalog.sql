@@ -8,14 +8,14 @@ create type api.point as (x integer, y integer);
 create function api.t_plain(a integer, b text default 'x') returns integer language sql immutable as 'select 1';
 comment on function api.t_plain(integer, text) is E'Says one.\n\nAlways.';
 create function api.t_void() returns void language sql volatile set statement_timeout = '2min' as 'select 1';
-create function api.t_table(n api.percent) returns table (a api.color, b integer [])
+create function api.t_table(n api.percent) returns table (a api.color, b integer[])
 language sql stable set statement_timeout = '250' as 'select null::api.color, null::integer []';
 create function api.t_points() returns setof api.point language sql stable as 'select 1, 2';
 create function api.t_out(inout a integer, out b api.point, c jsonb default '{}')
 language sql stable as 'select a, null::api.point';
 create function api.t_record() returns record language sql stable as 'select 1, 2';
 create function api.t_reply() returns api.reply language sql stable as 'select null::api.reply';
-create function api.t_variadic(variadic words text []) returns text language sql stable as 'select null::text';
+create function api.t_variadic(variadic words text[]) returns text language sql stable as 'select null::text';
 create function api.t_unnamed(json) returns json language sql stable as 'select $1';
 create function api.t_twice(a integer) returns integer language sql stable as 'select 1';
 create function api.t_twice(a text) returns integer language sql stable as 'select 1';
@@ -29,7 +29,7 @@ revoke all on function api.t_forbidden() from public;
 create function api.t_polymorphic(a anyelement) returns integer language sql stable as 'select 1';
 create function api.t_trigger() returns trigger language plpgsql as 'begin return new; end';
 create procedure api.t_procedure() language sql as 'select 1';
-create aggregate api.t_aggregate(integer) (sfunc = int4pl, stype = integer);
+create aggregate api.t_aggregate (integer)(sfunc = int4pl, stype = integer);
 create function app.t_private() returns integer language sql stable as 'select 1';
 
 create function tests_function(name text)
@@ -53,16 +53,19 @@ select set_eq(
     where function ->> 'name' like 't\_%'
     $$,
     array[
-        't_plain', 't_void', 't_table', 't_points', 't_out', 't_record', 't_reply', 't_variadic', 't_unnamed', 't_twice',
-        't_not_internal'
+        't_plain', 't_void', 't_table', 't_points', 't_out', 't_record', 't_reply', 't_variadic', 't_unnamed',
+        't_twice', 't_not_internal'
     ],
-    'there is what the gateway may execute: no internal ones, no procedures, nothing over pseudo-types or of other schemas'
+    'there is what the gateway may execute: nothing internal, no procedures, no pseudo-types, no other schemas'
 );
 select ok(
     not exists (
         select
         from jsonb_array_elements(api.catalog() -> 'functions') as function
-        where function ->> 'name' in ('catalog', 'catalog_version', 'as_csv', 'claim_request', 'remember_request', 'is_ready')
+        where
+            function ->> 'name' in (
+                'catalog', 'catalog_version', 'as_csv', 'claim_request', 'remember_request', 'is_ready'
+            )
     ),
     'what serves the gateway itself is internal'
 );
@@ -151,7 +154,8 @@ select is(tests_function('t_record') ->> 'kind', 'record', 'a record without nam
 select is(tests_function('t_reply') ->> 'kind', 'reply', 'so is a product function');
 select is(
     array[
-        tests_function('t_variadic') #>> '{parameters, 0, is_variadic}', tests_function('t_unnamed') #>> '{parameters, 0, name}'
+        tests_function('t_variadic') #>> '{parameters, 0, is_variadic}',
+        tests_function('t_unnamed') #>> '{parameters, 0, name}'
     ],
     array['true', ''],
     'a parameter may collect, and may be without a name'

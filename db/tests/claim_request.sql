@@ -1,10 +1,10 @@
 begin;
 \ir helpers/tests.psql
-select plan(10);
+select plan(12);
 
 set local role cardbase_gateway;
 select is(
-    api.claim_request('aaaaaaaa-0000-0000-0000-000000000000', 'k', 'f', '[1]'),
+    api.claim_request('aaaaaaaa-0000-0000-0000-000000000000', null, 'k', 'f', '[1]'),
     row(null, null, null, null)::api.reply,
     'a key that nobody used answers nothing: the caller does the work'
 );
@@ -15,35 +15,56 @@ select is(
 );
 select is(
     (
-        api.remember_request('aaaaaaaa-0000-0000-0000-000000000000', 'k', 'f', '[1]', 24, 2, 5, '[7, 8]')
+        api.remember_request('aaaaaaaa-0000-0000-0000-000000000000', null, 'k', 'f', '[1]', 24, 2, 5, '[7, 8]')
     ),
     row(200, '{"row_count": 2, "total_count": 5, "X-Idempotency-Cache": "MISS"}', '[7, 8]', null)::api.reply,
     'what was answered is kept, and said to be new'
 );
 select is(
-    api.claim_request('aaaaaaaa-0000-0000-0000-000000000000', '"k"', 'f', '[1]'),
+    api.claim_request('aaaaaaaa-0000-0000-0000-000000000000', null, '"k"', 'f', '[1]'),
     row(200, '{"row_count": 2, "total_count": 5, "X-Idempotency-Cache": "HIT"}', '[7, 8]', null)::api.reply,
     'the same request again answers what was kept'
 );
 select is(
-    tests.refusal($$ select api.claim_request('aaaaaaaa-0000-0000-0000-000000000000', 'k', 'f', '[2]') $$) ->> 'constraint',
+    tests.refusal($$ select api.claim_request('aaaaaaaa-0000-0000-0000-000000000000', null, 'k', 'f', '[2]') $$)
+    ->> 'constraint',
     'idempotency_key_reused',
     'the key is refused for other arguments'
 );
 select is(
-    tests.refusal($$ select api.claim_request('aaaaaaaa-0000-0000-0000-000000000000', 'k', 'g', '[1]') $$) ->> 'constraint',
+    tests.refusal($$ select api.claim_request('aaaaaaaa-0000-0000-0000-000000000000', null, 'k', 'g', '[1]') $$)
+    ->> 'constraint',
     'idempotency_key_reused',
     'the key is refused for another function'
 );
 select is(
-    api.claim_request('bbbbbbbb-0000-0000-0000-000000000000', 'k', 'f', '[1]'),
+    api.claim_request('bbbbbbbb-0000-0000-0000-000000000000', null, 'k', 'f', '[1]'),
     row(null, null, null, null)::api.reply,
     'another tenant''s key is not met'
 );
 select is(
-    tests.refusal($$ select api.claim_request('aaaaaaaa-0000-0000-0000-000000000000', '', 'f', '[1]') $$) ->> 'column',
+    tests.refusal($$ select api.claim_request('aaaaaaaa-0000-0000-0000-000000000000', null, '', 'f', '[1]') $$)
+    ->> 'column',
     'Idempotency-Key',
     'an empty key is refused, by the name of its header'
+);
+select is(
+    api.claim_request(
+        'aaaaaaaa-0000-0000-0000-000000000000', 'cccccccc-0000-0000-0000-000000000000', 'k', 'f', '[2]'
+    ),
+    row(null, null, null, null)::api.reply,
+    'a user''s key is another one than the tenant''s'
+);
+select is(
+    tests.refusal(
+        $$
+        select api.claim_request(
+            'aaaaaaaa-0000-0000-0000-000000000000', 'cccccccc-0000-0000-0000-000000000000', '', 'f', '[2]'
+        )
+        $$
+    ) ->> 'constraint',
+    'validation_error',
+    'a user''s empty key is refused'
 );
 
 reset role;

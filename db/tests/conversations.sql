@@ -16,7 +16,10 @@ return api.create_messages(
 set local role cardbase_service;
 create temporary table made as
 select answer.*
-from api.create_conversation(tests.tenant('acme'), 'aaaaaaaa-0000-0000-0000-00000000000a', 'Trip', '{"n": 1}') as answer;
+from
+    api.create_conversation(
+        tests.tenant('acme'), 'aaaaaaaa-0000-0000-0000-00000000000a', 'Trip', '{"n": 1}'
+    ) as answer;
 create function pg_temp.made_id()
 returns uuid
 language sql
@@ -75,17 +78,18 @@ select is(
     '2',
     'without a text all conversations are listed, those without a title, too'
 );
-select is(
-    tests.refusal(
-        format(
-            'select api.create_conversation(%L, ''aaaaaaaa-0000-0000-0000-00000000000a'', %s)',
-            tests.tenant('acme'),
-            arguments
-        )
-    ) ->> 'column',
-    field,
-    arguments || ' is refused'
-)
+select
+    is(
+        tests.refusal(
+            format(
+                'select api.create_conversation(%L, ''aaaaaaaa-0000-0000-0000-00000000000a'', %s)',
+                tests.tenant('acme'),
+                arguments
+            )
+        ) ->> 'column',
+        field,
+        arguments || ' is refused'
+    )
 from (
     values
     ($$''$$, 'title'),
@@ -150,7 +154,10 @@ select is(
         select jsonb_array_length(answer.body -> 'data')
         from pg_temp.send(
             pg_temp.made_id(),
-            (select jsonb_agg(jsonb_build_object('role', 'user', 'content', n::text)) from generate_series(1, 1000) as n)
+            (
+                select jsonb_agg(jsonb_build_object('role', 'user', 'content', n::text))
+                from generate_series(1, 1000) as n
+            )
         ) as answer
     ),
     1000,
@@ -168,20 +175,12 @@ select is(
 );
 select is(
     (
-        select body - 'success'
-        from (
-            select
-                jsonb_build_object(
-                    'data', jsonb_path_query_array(listed.body, '$.data[*].content'), 'meta', listed.body -> 'meta'
-                ) as body
-            from api.list_messages(
-                tests.tenant('acme'),
-                'aaaaaaaa-0000-0000-0000-00000000000a',
-                pg_temp.made_id(),
-                per_page => 2,
-                role => 'user',
-                "order" => 'desc'
-            ) as listed
+        select
+            jsonb_build_object(
+                'data', jsonb_path_query_array(answer.body, '$.data[*].content'), 'meta', answer.body -> 'meta'
+            )
+        from api.list_messages(
+            tests.tenant('acme'), 'aaaaaaaa-0000-0000-0000-00000000000a', pg_temp.made_id(), 1, 2, 'user', 'desc'
         ) as answer
     ),
     '{"data": ["1000", "999"], "meta": {"page": 1, "per_page": 2, "total": 1002, "total_pages": 501}}'::jsonb,
@@ -208,11 +207,12 @@ select throws_ok(
 );
 
 -- Refusals: all of the messages or none
-select is(
-    tests.refusal(format('select pg_temp.send(pg_temp.made_id(), %L)', messages)) ->> 'column',
-    field,
-    left(messages, 60) || ' is refused'
-)
+select
+    is(
+        tests.refusal(format('select pg_temp.send(pg_temp.made_id(), %L)', messages)) ->> 'column',
+        field,
+        left(messages, 60) || ' is refused'
+    )
 from (
     values
     ('{}', 'messages'),
@@ -226,17 +226,18 @@ from (
     ('[{"role": "user", "content": "x", "metadata": []}]', 'messages[0].metadata'),
     ((select jsonb_agg('{"role": "user", "content": "x"}'::jsonb)::text from generate_series(1, 1001)), 'messages')
 ) as refused (messages, field);
-select is(
-    tests.refusal(
-        format(
-            'select api.create_messages(%L, ''aaaaaaaa-0000-0000-0000-00000000000a'', pg_temp.made_id(), %s)',
-            tests.tenant('acme'),
-            arguments
-        )
-    ) ->> 'column',
-    field,
-    arguments || ' is refused'
-)
+select
+    is(
+        tests.refusal(
+            format(
+                'select api.create_messages(%L, ''aaaaaaaa-0000-0000-0000-00000000000a'', pg_temp.made_id(), %s)',
+                tests.tenant('acme'),
+                arguments
+            )
+        ) ->> 'column',
+        field,
+        arguments || ' is refused'
+    )
 from (
     values
     ('null', 'content'),
@@ -297,19 +298,27 @@ select is(
 create temporary table message as
 select (body -> 'data' -> 0 ->> 'id')::uuid as id
 from kept;
-select api.delete_conversation(tests.tenant('acme'), 'aaaaaaaa-0000-0000-0000-00000000000a', pg_temp.made_id()) as deleted
-into temporary deletion;
-select is((select (deleted).status from deletion), 204::smallint, 'a conversation is deleted');
 select is(
-    tests.refusal(
-        format(
-            $$ select api.get_message(tests.tenant('acme'), 'aaaaaaaa-0000-0000-0000-00000000000a', %L) $$,
-            message.id
+    (
+        select status
+        from api.delete_conversation(
+            tests.tenant('acme'), 'aaaaaaaa-0000-0000-0000-00000000000a', pg_temp.made_id()
         )
-    ) ->> 'constraint',
-    'message_not_found',
-    'the messages of a deleted conversation are not found'
-)
+    ),
+    204::smallint,
+    'a conversation is deleted'
+);
+select
+    is(
+        tests.refusal(
+            format(
+                $$ select api.get_message(tests.tenant('acme'), 'aaaaaaaa-0000-0000-0000-00000000000a', %L) $$,
+                message.id
+            )
+        ) ->> 'constraint',
+        'message_not_found',
+        'the messages of a deleted conversation are not found'
+    )
 from message;
 select is(
     tests.refusal($$ select pg_temp.send(pg_temp.made_id(), '[{"role": "user", "content": "late"}]') $$)

@@ -195,7 +195,11 @@ select
 from unnest(array['get', 'delete']) as verb;
 reset role;
 select is(
-    (select memories.content from app.memories where memories.id = pg_temp.made_id() and deleted_at is not null),
+    (
+        select memories.content
+        from app.memories
+        where memories.id = pg_temp.made_id() and memories.deleted_at is not null
+    ),
     'likes Tea',
     'a deleted memory''s row stays'
 );

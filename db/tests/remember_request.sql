@@ -4,7 +4,7 @@ select plan(4);
 
 set local role cardbase_gateway;
 select is(
-    api.remember_request('aaaaaaaa-0000-0000-0000-000000000000', 'k', 'f', '[1]', 1, 1, 1, null),
+    api.remember_request('aaaaaaaa-0000-0000-0000-000000000000', null, 'k', 'f', '[1]', 1, 1, 1, null),
     row(200, '{"row_count": 1, "total_count": 1, "X-Idempotency-Cache": "MISS"}', null, null)::api.reply,
     'an answer without a body is kept, too'
 );
@@ -14,7 +14,7 @@ select is(
     'it is kept under the tenant that it was given'
 );
 select throws_ok(
-    $$ select api.remember_request('aaaaaaaa-0000-0000-0000-000000000000', 'k', 'f', '[1]', 1, 1, 1, null) $$,
+    $$ select api.remember_request('aaaaaaaa-0000-0000-0000-000000000000', null, 'k', 'f', '[1]', 1, 1, 1, null) $$,
     '40001',
     null,
     'what another transaction has kept meanwhile is not overwritten'

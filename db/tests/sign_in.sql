@@ -165,8 +165,9 @@ select is(
     (select ann.body from ann),
     'who signs in is answered the profile'
 );
-select
-    is((select status from pg_temp.login('ann@example.com', '192.0.2.9')), 200::smallint, 'the account is free again');
+select is(
+    (select status from pg_temp.login('ann@example.com', '192.0.2.9')), 200::smallint, 'the account is free again'
+);
 select is(
     (select status from pg_temp.login('x3@example.com')), 429::smallint, 'failures at other accounts still count'
 );

@@ -166,7 +166,10 @@ select is(
 );
 select is(tests.refused('delete from app.%I'), (select all_tables from wanted), 'no function takes a user''s row away');
 select throws_ok(
-    $$ insert into app.memories (tenant_id, user_id, content) values (tests.tenant('acme'), tests.person('ben'), 'x') $$,
+    $$
+    insert into app.memories (tenant_id, user_id, content)
+    values (tests.tenant('acme'), tests.person('ben'), 'x')
+    $$,
     '42501',
     null,
     'a user adds no row that is another user''s'
@@ -296,7 +299,11 @@ select cmp_ok(
 );
 set local role cardbase_gateway;
 select is_empty(
-    $$ select proname, code from tests.refusals('tenant_id => tests.tenant(''acme''), ') where code is distinct from 'PT401' $$,
+    $$
+    select proname, code
+    from tests.refusals('tenant_id => tests.tenant(''acme''), ')
+    where code is distinct from 'PT401'
+    $$,
     'every function for users refuses a caller who is none'
 );
 reset role;

@@ -27,7 +27,7 @@ returns text[]
 language sql
 return (
     select array(
-        select right(entry ->> 'id', 1)
+        select right(listed.entry ->> 'id', 1)
         from
             api.search_users(tests.tenant('acme'), 'aaaaaaaa-0000-0000-0000-00000000000b', found.q, found.maximum)
                 as answer

@@ -6,7 +6,7 @@ language sql
 immutable
 parallel safe
 return (
-    select coalesce(left(string_agg(string.value #>> '{}', e'\n'), 100000), '')
+    select left(string_agg(string.value #>> '{}', e'\n'), 100000)
     from jsonb_path_query(card_text.content, 'strict $.** ? (@.type() == "string")') as string (value)
 );
 

@@ -10,7 +10,7 @@ return setweight(
 ) || case
     when length(card_vector.content::text) <= 100000
         then jsonb_to_tsvector('pg_catalog.english', card_vector.content, '["string"]')
-    else to_tsvector('pg_catalog.english', app.card_text(card_vector.content))
+    else to_tsvector('pg_catalog.english', coalesce(app.card_text(card_vector.content), ''))
 end;
 
 comment on function app.card_vector(jsonb) is

@@ -1,17 +1,17 @@
--- What can be called over /rpc: every function of schema api that the gateway may execute, save for those whose comment
--- has a line "@internal".
+-- What can be called over /rpc: every function of schema api that the gateway may execute, save for those whose
+-- comment has a line "@internal".
 -- Answers {"version": as api.catalog_version(), "functions": [function]}, ordered by name and then by age:
 --   name, comment      as in the catalog; comment is never null
 --   is_volatile        false: it is stable or immutable, and may be called by GET
---   kind               what it answers: reply (api.reply), void, scalar, row (its columns are known) or record (they aren't)
+--   kind               what it answers: reply (api.reply), void, scalar, row (with columns) or record (without)
 --   is_set             whether it answers any number of those
 --   type               the type it answers
 --   columns            [{name, type}] of a row; else []
 --   timeout_ms         its own statement_timeout; null: none
 --   parameters         [{name, type, is_required, is_variadic, default}] that go in; an unnamed one has the name ""
--- and each type is {name, kind, base, labels}: the name as SQL writes it, with its schema; kind json, array, row or scalar;
--- base, the name of the type beneath a domain, else its own; labels, an enum's.
--- Functions over pseudo-types (trigger, anyelement, internal, …) can't be called with named JSON values and are left out.
+-- and each type is {name, kind, base, labels}: the name as SQL writes it, with its schema; kind json, array, row or
+-- scalar; base, the name of the type beneath a domain, else its own; labels, an enum's.
+-- Functions over pseudo-types (trigger, anyelement, internal, …) can't be called with JSON values and are left out.
 create or replace function api.catalog()
 returns jsonb
 language sql

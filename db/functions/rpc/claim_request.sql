@@ -1,6 +1,7 @@
--- Makes the running transaction the only one at work under a tenant's idempotency key, or answers what an earlier request
--- with that key got: for functions that have the key but leave its keeping to their caller.
+-- Makes the running transaction the only one at work under a tenant's idempotency key, or answers what an earlier
+-- request with that key got: for functions that have the key but leave its keeping to their caller.
 --   tenant_id         the tenant; applied to the transaction here
+--   user_id           whose key it is, where it is a user's; else null
 --   idempotency_key   1 to 255 characters
 --   function_name     the function that the request is for
 --   request           all that makes two requests for it the same
@@ -9,6 +10,7 @@
 -- Errors: as app.claim_idempotency_key.
 create or replace function api.claim_request(
     tenant_id uuid,
+    user_id uuid,
     idempotency_key text,
     function_name text,
     request jsonb
@@ -24,18 +26,21 @@ begin
 
     return app.claim_idempotency_key(
         claim_request.tenant_id,
-        claim_request.idempotency_key,
+        case
+            when claim_request.user_id is null then claim_request.idempotency_key
+            else app.user_idempotency_key(claim_request.user_id, claim_request.idempotency_key)
+        end,
         app.request_fingerprint(claim_request.function_name, claim_request.request)
     );
 end;
 $$;
 
-comment on function api.claim_request(uuid, text, text, jsonb) is
+comment on function api.claim_request(uuid, uuid, text, text, jsonb) is
 $$Claims a tenant's idempotency key for a call of a function that doesn't keep it itself.
 
 @internal
 PT422: the key is not valid, or was used for another request. PT409: a request with it is still at work after
 2 seconds.$$;
-alter function api.claim_request(uuid, text, text, jsonb) owner to cardbase_api;
-revoke all on function api.claim_request(uuid, text, text, jsonb) from public;
-grant execute on function api.claim_request(uuid, text, text, jsonb) to cardbase_gateway, cardbase_service;
+alter function api.claim_request(uuid, uuid, text, text, jsonb) owner to cardbase_api;
+revoke all on function api.claim_request(uuid, uuid, text, text, jsonb) from public;
+grant execute on function api.claim_request(uuid, uuid, text, text, jsonb) to cardbase_gateway, cardbase_service;

@@ -1,13 +1,14 @@
 -- Keeps what a request was answered whose idempotency key the running transaction has claimed by api.claim_request.
---   tenant_id, idempotency_key, function_name, request   as given to api.claim_request
---   idempotency_ttl_hours                                for how long; at least 1
---   row_count, total_count                               rows in the answer, and of all that there were
---   body                                                 the answer
+--   tenant_id, user_id, idempotency_key, function_name, request   as given to api.claim_request
+--   idempotency_ttl_hours                                         for how long; at least 1
+--   row_count, total_count                                        rows in the answer, and of all that there were
+--   body                                                          the answer
 -- Answers the reply with the headers row_count and total_count (they are kept for the caller, not sent) and
 -- X-Idempotency-Cache: MISS.
 -- Errors: as app.remember_reply.
 create or replace function api.remember_request(
     tenant_id uuid,
+    user_id uuid,
     idempotency_key text,
     function_name text,
     request jsonb,
@@ -27,7 +28,10 @@ begin
 
     return app.remember_reply(
         remember_request.tenant_id,
-        remember_request.idempotency_key,
+        case
+            when remember_request.user_id is null then remember_request.idempotency_key
+            else app.user_idempotency_key(remember_request.user_id, remember_request.idempotency_key)
+        end,
         app.request_fingerprint(remember_request.function_name, remember_request.request),
         remember_request.idempotency_ttl_hours,
         row(
@@ -40,11 +44,12 @@ begin
 end;
 $$;
 
-comment on function api.remember_request(uuid, text, text, jsonb, integer, bigint, bigint, jsonb) is
+comment on function api.remember_request(uuid, uuid, text, text, jsonb, integer, bigint, bigint, jsonb) is
 $$Keeps the answer of a call whose idempotency key api.claim_request has claimed.
 
 @internal$$;
-alter function api.remember_request(uuid, text, text, jsonb, integer, bigint, bigint, jsonb) owner to cardbase_api;
-revoke all on function api.remember_request(uuid, text, text, jsonb, integer, bigint, bigint, jsonb) from public;
-grant execute on function api.remember_request(uuid, text, text, jsonb, integer, bigint, bigint, jsonb)
+alter function api.remember_request(uuid, uuid, text, text, jsonb, integer, bigint, bigint, jsonb)
+owner to cardbase_api;
+revoke all on function api.remember_request(uuid, uuid, text, text, jsonb, integer, bigint, bigint, jsonb) from public;
+grant execute on function api.remember_request(uuid, uuid, text, text, jsonb, integer, bigint, bigint, jsonb)
 to cardbase_gateway, cardbase_service;

@@ -14,6 +14,14 @@
 --
 -- It runs as the finder, as behind a policy that compares anything "@@" can't be an index condition (see
 -- app.find_cards). Names of tables and columns are its own words, never the caller's.
+
+-- Loads the extension's library: before, a setting of its own is unknown, and then only superusers may name it.
+do $do$
+begin
+    perform public.show_limit();
+end;
+$do$;
+
 create or replace function app.find_matches(
     tenant_id uuid,
     user_id uuid,
@@ -28,7 +36,6 @@ security definer
 set search_path = pg_catalog, pg_temp
 set jit = off
 set enable_seqscan = off
-set pg_trgm.word_similarity_threshold = 0.5
 as $$
 declare
     _query constant tsquery := websearch_to_tsquery('pg_catalog.english', find_matches.q);
@@ -89,6 +96,10 @@ begin
         from pg_extension
         inner join pg_namespace on pg_namespace.oid = pg_extension.extnamespace
         where pg_extension.extname = 'pg_trgm';
+
+        -- Its own lets no slip in a short name pass. Until the transaction ends: a function can't have a setting of a
+        -- library that is not loaded yet.
+        perform set_config('pg_trgm.word_similarity_threshold', '0.5', true);
 
         return query execute format(
             $sql$
