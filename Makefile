@@ -13,7 +13,7 @@ pip := $(bin)/python -m pip --quiet --disable-pip-version-check --no-input
 lock := $(bin)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--custom-compile-command "make lock"
 
-.PHONY: help run test demo bench lint format hooks lock up down clean
+.PHONY: help run test demo bench report lint format hooks lock up down clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
@@ -31,6 +31,10 @@ demo: .venv/.runtime ## the tour of a running server, step by step (URL=…)
 bench: .venv/.development ## measure speed and memory
 	@scripts/system-tools bench
 	@$(bin)/python -m bench $(ARGS)
+
+report: .venv/.development ## draw the service dashboard of a load run into bench/output/report.png
+	@scripts/system-tools report
+	@$(bin)/python ops/report.py $(ARGS)
 
 lint: .venv/.development ## formatting, lint, types, SQL, spelling; changes nothing
 	$(bin)/ruff format --check

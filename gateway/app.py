@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import msgspec
 from litestar import Litestar, Request, Response, asgi, get, route
 from litestar.config.cors import CORSConfig
+from litestar.enums import HttpMethod
 from litestar.exceptions import NotFoundException
 from litestar.handlers import ASGIRouteHandler, HTTPRouteHandler
 from litestar.router import Router
@@ -66,7 +67,7 @@ def create_app(settings: Settings, database_url: str) -> "ASGIApp":
     database, readers = _databases(settings, database_url)
     databases = [database] if readers is None else [database, readers]
     keeper = CatalogKeeper(database_url, keeps_statements=settings.database_prepared_statements)
-    check = HealthCheck(database_url, database)
+    check = HealthCheck(database_url, database, settings.redis_url)
     metrics = Metrics(CollectorRegistry())
     metrics.watch(*databases)
     metrics.watch_catalog(keeper)
@@ -199,12 +200,12 @@ def _rpc(endpoint: rpc.Rpc, limits: Limits) -> ASGIRouteHandler:
 def _operations(
     settings: Settings, check: HealthCheck, metrics: Metrics, keeper: CatalogKeeper
 ) -> list[HTTPRouteHandler]:
-    @get("/health")
+    @route("/health", http_method=[HttpMethod.GET, HttpMethod.HEAD], status_code=200)
     async def health() -> Response[Health]:
         state = await check.health()
         return Response(state, status_code=503 if state.status == "unhealthy" else 200)
 
-    @get("/ready")
+    @route("/ready", http_method=[HttpMethod.GET, HttpMethod.HEAD], status_code=200)
     async def ready() -> Response[Ready]:
         is_ready = await check.is_ready()
         return Response(Ready(ready=is_ready), status_code=200 if is_ready else 503)

@@ -273,9 +273,8 @@ def export(tenant_id: UUID, card_type: str | None, url: str, token: str | None) 
     from gateway.transfer import export_lines
 
     async def write() -> None:
-        output = click.get_binary_stream("stdout")
         async for line in export_lines(url=url, headers=_credentials(tenant_id, token), card_type=card_type):
-            output.write(line)
+            sys.stdout.buffer.write(line)
 
     try:
         asyncio.run(write())

@@ -6,6 +6,8 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import asyncpg
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
 
 from gateway import __version__
 from gateway.schemas.operations import Health, Services, ServiceState
@@ -22,30 +24,34 @@ TIME_LIMIT_SECONDS: Final = 2.0
 class HealthCheck:
     """Asks the database on a connection of its own; many who ask at once share one answer."""
 
-    def __init__(self, url: str, database: "Database") -> None:
+    def __init__(self, url: str, database: "Database", redis_url: str | None) -> None:
         self._url = url
         self._database = database
+        self._redis = None if redis_url is None else Redis.from_url(redis_url, socket_timeout=TIME_LIMIT_SECONDS)
         self._started = monotonic()
         self._connection: asyncpg.Connection[Any] | None = None
         self._running: asyncio.Task[tuple[bool, bool]] | None = None
 
     async def health(self) -> Health:
-        """healthy; degraded when the pool is full or tables are locked; unhealthy when the database is gone."""
-        is_connected, is_deployed = await self._ask_shared()
+        """Asks everything at once.
+
+        healthy; degraded when the pool is full, tables are locked, or Redis is gone; unhealthy when the database is.
+        """
+        (is_connected, is_deployed), redis = await asyncio.gather(self._ask_shared(), self._ask_redis())
         state: ServiceState = "connected" if is_connected else "disconnected"
         status: Literal["healthy", "degraded", "unhealthy"]
         if not is_connected:
             status = "unhealthy"
-        elif not is_deployed or self._database.is_saturated:
+        elif not is_deployed or self._database.is_saturated or redis == "disconnected":
             status = "degraded"
         else:
             status = "healthy"
         return Health(
             status=status,
             database=state,
-            redis="disabled",
+            redis=redis,
             task_queue="disabled",
-            services=Services(database=state, redis="disabled", task_queue="disabled"),
+            services=Services(database=state, redis=redis, task_queue="disabled"),
             version=__version__,
             uptime=round(monotonic() - self._started, 3),
         )
@@ -56,9 +62,21 @@ class HealthCheck:
         return is_deployed and not self._database.is_saturated
 
     async def close(self) -> None:
-        """Closes the connection."""
-        if self._connection is not None:
-            self._connection.terminate()
+        """Closes its connections."""
+        await self._drop()
+        if self._redis is not None:
+            await self._redis.aclose()
+
+    async def _ask_redis(self) -> ServiceState:
+        if self._redis is None:
+            return "disabled"
+        try:
+            async with asyncio.timeout(TIME_LIMIT_SECONDS):
+                await self._redis.ping()
+        except (RedisError, OSError) as error:
+            logger.warning("Redis does not answer", extra={"error": type(error).__name__})
+            return "disconnected"
+        return "connected"
 
     async def _ask_shared(self) -> tuple[bool, bool]:
         if self._running is None or self._running.done():
@@ -77,6 +95,8 @@ class HealthCheck:
                         server_settings={"application_name": "cardbase health"},
                     )
                 await self._connection.execute("select 1")
+        except asyncpg.TooManyConnectionsError:
+            return True, False
         except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError) as error:
             logger.warning("the database does not answer", extra={"error": type(error).__name__})
             await self._drop()

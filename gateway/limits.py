@@ -5,7 +5,7 @@ own get and set are two steps, between which another request could read the same
 operation, which counts in one.
 
 While Redis does not answer each process counts for itself, by the same limit: the gate stays shut for whoever is over
-it, and the API stays up. Redis is asked again once a second, by one request.
+it, and the API stays up. Redis is asked again every other second, by one request.
 """
 
 import logging
@@ -39,11 +39,11 @@ EVERYWHERE: Final = "*"
 WINDOW_SECONDS: Final = 60
 MAXIMUM_COUNTERS: Final = 100_000
 """Counters that a process keeps in memory; the oldest gives way."""
-REDIS_CONNECTIONS: Final = 32
+REDIS_CONNECTIONS: Final = 8
 """Of each process, at most."""
-REDIS_TIMEOUT_SECONDS: Final = 0.25
+REDIS_TIMEOUT_SECONDS: Final = 1.0
 """How long one request waits for Redis at most."""
-REDIS_PAUSE_SECONDS: Final = 1.0
+REDIS_PAUSE_SECONDS: Final = 2.0
 """For how long Redis is left alone after it did not answer."""
 COUNT: Final = b"""
 local number = redis.call('incr', KEYS[1])

@@ -2,8 +2,10 @@
 
 import json
 import re
+import shutil
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, Final
 from uuid import UUID, uuid4
 
@@ -14,6 +16,7 @@ import shapes
 from gateways import Gateway, wait_until
 from locks import Holder, waiting_for_locks
 from prometheus_client.parser import text_string_to_metric_families
+from redis_server import MISSING, redis_server
 from servers import Database
 
 from gateway import __version__
@@ -34,8 +37,8 @@ class Seconds(float):
     __hash__ = None  # type: ignore[assignment]
 
 
-def health_of(status: str, database: str) -> dict[str, Any]:
-    services = {"database": database, "redis": "disabled", "task_queue": "disabled"}
+def health_of(status: str, database: str, redis: str = "disabled") -> dict[str, Any]:
+    services = {"database": database, "redis": redis, "task_queue": "disabled"}
     return {"status": status, **services, "services": services, "version": __version__, "uptime": Seconds()}
 
 
@@ -94,6 +97,29 @@ def test_database_that_is_gone_is_unhealthy(make_gateway: Callable[..., Gateway]
         health, ready = client.get("/health"), client.get("/ready")
     assert (health.status_code, health.json()) == (503, health_of("unhealthy", "disconnected"))
     assert (ready.status_code, ready.json()) == (503, {"ready": False})
+
+
+def test_redis_is_asked_where_there_is_one(
+    database: Database, make_gateway: Callable[..., Gateway], tmp_path: Path
+) -> None:
+    if shutil.which("redis-server") is None:
+        pytest.skip(MISSING)
+    with redis_server(tmp_path) as redis:
+        gateway = make_gateway(database, REDIS_URL=redis.url)
+        with gateway.client() as client:
+            assert client.get("/health").json() == health_of("healthy", "connected", redis="connected")
+            redis.stop()
+            gone = client.get("/health")
+            assert (gone.status_code, gone.json()) == (200, health_of("degraded", "connected", redis="disconnected"))
+            redis.start()
+            assert client.get("/health").json() == health_of("healthy", "connected", redis="connected")
+
+
+@pytest.mark.parametrize("path", ["/health", "/ready"])
+def test_a_head_request_asks_the_same(client: httpx.Client, path: str) -> None:
+    head = client.head(path)
+
+    assert (head.status_code, head.content) == (200, b"")
 
 
 def test_database_that_nothing_was_deployed_to_is_not_ready(

@@ -19,14 +19,14 @@ return ('01000000-0000-7000-8000-' || lpad(id.number::text, 12, '0'))::uuid;
 -- What Ann, or another user, finds in a hybrid search: the numbers, the best first.
 create function tests.found(
     q text,
-    embedding real [],
-    types text [] default null,
+    embedding real[],
+    types text[] default null,
     model text default 'm',
     name text default 'ann',
     tenant text default 'acme',
-    "limit" integer default 20
+    maximum integer default 20
 )
-returns integer []
+returns integer[]
 language sql
 return array(
     select right(match.value ->> 'id', 12)::integer
@@ -36,7 +36,7 @@ return array(
             tests.person(found.name),
             found.q,
             found.types,
-            found."limit",
+            found.maximum,
             'hybrid',
             found.embedding,
             found.model
@@ -46,7 +46,7 @@ return array(
 );
 -- The numbers of the memories that have no embedding by a model.
 create function tests.unembedded(model text, maximum integer default 100, after integer default null)
-returns integer []
+returns integer[]
 language sql
 return array(
     select right(memory.id::text, 12)::integer
@@ -90,7 +90,11 @@ select plan(32);
 
 -- Which memories lack one
 set local role cardbase_worker;
-select is(tests.unembedded('m'), array[1, 2, 3, 4, 6], 'of all users of a tenant what is not deleted lacks an embedding');
+select is(
+    tests.unembedded('m'),
+    array[1, 2, 3, 4, 6],
+    'of all users of a tenant what is not deleted lacks an embedding'
+);
 select is(tests.unembedded('m', 2), array[1, 2], 'no more are answered than asked for');
 select is(tests.unembedded('m', 2, 2), array[3, 4], 'the next step goes on behind the last');
 select is(
@@ -152,12 +156,18 @@ reset role;
 -- Searching
 set local role cardbase_service;
 select is(
-    tests.found('cats', array[1, 0, 0], array['memories']), array[1, 2, 3], 'what is near is found beside what has the word'
+    tests.found('cats', array[1, 0, 0], array['memories']),
+    array[1, 2, 3],
+    'what is near is found beside what has the word'
 );
 select is(tests.found('nowhere', array[0, 0, 1]), array[4], 'what is near is found without the word');
-select is(tests.found('taxes', array[0.7, 0.7, 0]), array[4, 3, 2, 1], 'a match on one list and a match on the other mix');
 select is(
-    tests.found('dogs', array[0.9, 0.1, 0], "limit" => 1), array[3], 'what is on both lists comes before what is on one'
+    tests.found('taxes', array[0.7, 0.7, 0]),
+    array[4, 3, 2, 1],
+    'a match on one list and a match on the other mix'
+);
+select is(
+    tests.found('dogs', array[0.9, 0.1, 0], maximum => 1), array[3], 'what is on both lists comes before what is on one'
 );
 select is(
     (
@@ -170,7 +180,11 @@ select is(
     jsonb_build_array((1.0 / 61)::real + (1.0 / 61)::real, (1.0 / 62)::real),
     'a rank is the sum of what the places on the lists are worth'
 );
-select is(tests.found('cats', array[1, 0, 0], array['tasks']), array[]::integer[], 'other kinds are not near to anything');
+select is(
+    tests.found('cats', array[1, 0, 0], array['tasks']),
+    array[]::integer[],
+    'other kinds are not near to anything'
+);
 select is(tests.found('nowhere', array[1, 0, 0], model => 'other'), array[]::integer[], 'models are not compared');
 select is(tests.found('nowhere', array[1, 0]), array[]::integer[], 'vectors of different lengths are not compared');
 select is(tests.found('nowhere', array[0, 0, 0]), array[]::integer[], 'what points nowhere is near to nothing');
@@ -180,18 +194,19 @@ select is(
     array[7],
     'another tenant''s user with the same id finds what is that tenant''s'
 );
-select is(
-    tests.refusal(
-        format(
-            'select api.search(%L, %L, ''x'', mode => ''hybrid'', %s)',
-            tests.tenant('acme'),
-            tests.person('ann'),
-            refused.arguments
-        )
-    ) - array['message', 'detail', 'hint'],
-    jsonb_build_object('code', 'PT422', 'column', refused.field, 'constraint', 'validation_error'),
-    refused.arguments || ' is refused'
-)
+select
+    is(
+        tests.refusal(
+            format(
+                'select api.search(%L, %L, ''x'', mode => ''hybrid'', %s)',
+                tests.tenant('acme'),
+                tests.person('ann'),
+                refused.arguments
+            )
+        ) - array['message', 'detail', 'hint'],
+        jsonb_build_object('code', 'PT422', 'column', refused.field, 'constraint', 'validation_error'),
+        refused.arguments || ' is refused'
+    )
 from (
     values
     ($$embedding_model => 'm'$$, 'embedding'),

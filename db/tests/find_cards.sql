@@ -196,7 +196,8 @@ select set_eq(
     ('app.cards', 'content', 'SELECT'),
     ('app.cards', 'source_session_id', 'SELECT'),
     ('app.cards', 'created_by', 'SELECT'),
-    ('app.cards', 'is_active', 'SELECT')
+    ('app.cards', 'is_active', 'SELECT'),
+    ('app.cards', 'search_vector', 'SELECT')
     $$,
     'the finder reads the columns it searches, and writes none'
 );

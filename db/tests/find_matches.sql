@@ -14,7 +14,7 @@ create function tests.act_as(tenant_id uuid, user_id uuid)
 returns void
 language sql
 return set_config('app.current_tenant_id', coalesce(act_as.tenant_id::text, ''), true)
-    || set_config('app.current_user_id', coalesce(act_as.user_id::text, ''), true);
+|| set_config('app.current_user_id', coalesce(act_as.user_id::text, ''), true);
 
 -- 1,000 memories of Ann's: all have a common word, every tenth a frequent one, the 500th alone a rare one, and four of
 -- the oldest a word that is common there. The very oldest has the common word twice.
@@ -41,15 +41,19 @@ values (tests.tenant('acme'), tests.person('ann'), 'Quarterly report');
 
 -- The last digits of what is found in memories, best first.
 create function tests.found(
-    q text, maximum integer default 3, tenant_id uuid default tests.tenant('acme'), user_id uuid default tests.person('ann')
+    q text,
+    maximum integer default 3,
+    tenant_id uuid default tests.tenant('acme'),
+    user_id uuid default tests.person('ann')
 )
 returns integer[]
 language sql
 stable
 return array(
     select right(match.id::text, 12)::integer
-    from app.find_matches(found.tenant_id, found.user_id, 'memories', found.q, found.maximum)
-    with ordinality as match (id, rank, position)
+    from
+        app.find_matches(found.tenant_id, found.user_id, 'memories', found.q, found.maximum)
+        with ordinality as match (id, rank, position)
     order by match.position
 );
 grant execute on all functions in schema tests to public;
@@ -61,9 +65,11 @@ select is(tests.found('rare'), array[500], 'what is rare is found, however old i
 select is(tests.found('old'), array[5, 4, 3], 'of what ranks alike the newest comes first');
 select is(tests.found('frequent'), array[1000, 990, 980], 'what is frequent is found among the newest');
 select is(tests.found('frequent', 1), array[1000], 'no more than the maximum is found');
-select is(tests.found('common', 11), array[1] || array(
-    select n from generate_series(999, 990, -1) as n where n % 10 > 0
-) || 989, 'as many candidates are ranked as a hundred for each match');
+select is(
+    (tests.found('common', 20))[1:3],
+    array[1, 999, 998],
+    'as many candidates are ranked as fifty for each match'
+);
 select is(
     tests.found('common', 5),
     array[999, 998, 997, 996, 995],

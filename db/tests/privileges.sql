@@ -10,14 +10,20 @@ immutable
 return array[
     'begin_login', 'begin_registration', 'end_session', 'refresh_session', 'register_user', 'start_session'
 ];
+-- The table that is there only where the server has pgvector.
+create function tests.embedding_tables()
+returns name[]
+language sql
+stable
+return case when to_regclass('app.memory_embeddings') is null then '{}' else array['memory_embeddings'] end;
 -- The tables whose rows belong to a user.
 create function tests.user_tables()
 returns name[]
 language sql
-immutable
+stable
 return array[
     'users', 'user_preferences', 'refresh_tokens', 'memories', 'conversations', 'messages', 'tasks', 'integrations'
-];
+] || tests.embedding_tables();
 -- What the policy of cardbase_api says on a table.
 create function tests.own_rows(table_name name)
 returns text
@@ -223,6 +229,8 @@ select set_eq(
     $$,
     $$
     values
+    ('find_unembedded_memories', 'cardbase_worker'),
+    ('store_embeddings', 'cardbase_worker'),
     ('measure_database', 'cardbase_worker'),
     ('purge_card_usage', 'cardbase_worker'),
     ('purge_idempotency_store', 'cardbase_worker'),
@@ -246,6 +254,10 @@ select is_empty(
             else 'cardbase_api'::regrole
         end
         and pg_proc.oid <> all(array['app.current_tenant_id()', 'app.current_user_id()']::regprocedure[])
+        -- What a search compares, and what is said where there are no embeddings.
+        and (pg_proc.proname, acl.grantee) not in (
+            ('card_title', 'cardbase_finder'::regrole), ('check_embeddings', 'cardbase_maintenance'::regrole)
+        )
     $$,
     'maintenance is for workers, every other private function for cardbase_api'
 );
@@ -458,6 +470,16 @@ select set_eq(
     $$
     values
     ('users', '{cardbase_finder}', 'SELECT', 'true', null),
+    ('memories', '{cardbase_finder}', 'SELECT', 'true', null),
+    ('messages', '{cardbase_finder}', 'SELECT', 'true', null),
+    ('tasks', '{cardbase_finder}', 'SELECT', 'true', null),
+    (
+        'memories',
+        '{cardbase_maintenance}',
+        'SELECT',
+        '((tenant_id = app.current_tenant_id()) AND (deleted_at IS NULL))',
+        null
+    ),
     ('credentials', '{cardbase_authenticator}', 'ALL', 'true', 'true'),
     ('login_attempts', '{cardbase_authenticator}', 'ALL', 'true', 'true'),
     ('login_attempts', '{cardbase_maintenance}', 'ALL', '(expires_at <= now())', null),
@@ -465,8 +487,16 @@ select set_eq(
     ('cards', '{cardbase_finder}', 'SELECT', 'true', null),
     ('card_usage', '{cardbase_maintenance}', 'ALL', '(used_at <= (now() - ''1 day''::interval))', null),
     ('idempotency_store', '{cardbase_maintenance}', 'ALL', '(expires_at <= now())', null)
+    union all
+    select
+        name,
+        '{cardbase_maintenance}',
+        'ALL',
+        '(tenant_id = app.current_tenant_id())',
+        '(tenant_id = app.current_tenant_id())'
+    from unnest(tests.embedding_tables()) as name
     $$,
-    'policies that look across tenants are on this list'
+    'policies that look across tenants or users are on this list'
 );
 select policies_are(
     'app',
@@ -562,6 +592,15 @@ select set_eq(
         false
     from unnest(tests.user_tables()) as name
     cross join unnest(array['SELECT', 'INSERT', 'UPDATE']) as privilege
+    where privilege = 'SELECT' or name <> all(tests.embedding_tables())
+    union all
+    select
+        name,
+        'cardbase_maintenance',
+        privilege,
+        false
+    from unnest(tests.embedding_tables()) as name
+    cross join unnest(array['SELECT', 'INSERT', 'UPDATE']) as privilege
     $$,
     'who may do what with a whole table is on this list'
 );
@@ -584,8 +623,12 @@ select set_eq(
         'cards',
         'cardbase_finder',
         'SELECT',
-        'card_id, card_type, content, created_by, is_active, source_session_id, tenant_id'
+        'card_id, card_type, content, created_by, is_active, search_vector, source_session_id, tenant_id'
     ),
+    ('memories', 'cardbase_finder', 'SELECT', 'deleted_at, id, search_vector, tenant_id, user_id'),
+    ('messages', 'cardbase_finder', 'SELECT', 'deleted_at, id, search_vector, tenant_id, user_id'),
+    ('tasks', 'cardbase_finder', 'SELECT', 'deleted_at, id, search_vector, tenant_id, title, user_id'),
+    ('memories', 'cardbase_maintenance', 'SELECT', 'content, deleted_at, id, tenant_id, user_id'),
     (
         'users',
         'cardbase_finder',

@@ -24,7 +24,9 @@ begin
         select
             concat_ws(
                 '.',
-                case when check_messages.field <> '' then format('%s[%s]', check_messages.field, entry.position - 1) end,
+                case
+                    when check_messages.field <> '' then format('%s[%s]', check_messages.field, entry.position - 1)
+                end,
                 fault.field
             ),
             fault.message

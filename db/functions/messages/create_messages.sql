@@ -59,7 +59,8 @@ begin
         end if;
     end if;
 
-    if not _is_single and coalesce(create_messages.role, create_messages.content, create_messages.metadata::text) is not null
+    if not _is_single
+        and coalesce(create_messages.role, create_messages.content, create_messages.metadata::text) is not null
     then
         raise exception using
             errcode = 'PT422',
@@ -129,8 +130,8 @@ $$;
 comment on function api.create_messages(uuid, uuid, uuid, jsonb, text, text, jsonb, text, integer) is
 $$Adds messages to a conversation, in the order sent: all of them or none.
 
-Takes either messages, 1 to 1,000 of them, and answers them as a list; or role, content and metadata of a single one, and
-answers it. With an idempotency key the same request again answers what the first answered, and does nothing.
+Takes either messages, 1 to 1,000 of them, and answers them as a list; or role, content and metadata of a single one,
+and answers it. With an idempotency key the same request again answers what the first answered, and does nothing.
 
 PT401: the caller is no user. PT404: the caller has no such conversation, or it was deleted. PT422: a message is not
 valid, or the key was used for another request. PT409: a request with this key is still at work after 2 seconds.$$;

@@ -49,7 +49,9 @@ begin
     into _condition
     from jsonb_object_keys(app.given_fields(list_resources.filters)) as field (name)
     inner join pg_attribute as attribute
-        on attribute.attrelid = format('app.%I', list_resources.table_name)::regclass and attribute.attname = field.name;
+        on
+            attribute.attrelid = format('app.%I', list_resources.table_name)::regclass
+            and attribute.attname = field.name;
 
     if list_resources.q is not null then
         _condition := concat(

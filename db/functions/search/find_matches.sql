@@ -5,8 +5,8 @@
 --   maximum              how many at most
 -- Answers ids with their rank, the best first.
 --
--- To rank all that a common word is in would take longer than anybody waits: so a hundred candidates are looked at for
--- each match asked for, and there are two ways to them. What at least every fiftieth of the newest rows has, and what no
+-- To rank all that a common word is in would take longer than anybody waits: so fifty candidates are looked at for each
+-- match asked for, and there are two ways to them. What at least every fiftieth of the newest rows has, and what no
 -- index can find, such as all that lacks a word, is looked for among the newest, down the key. Everything else is found
 -- by the index on words. The planner can't know how many rows that are, and must not read the table through.
 -- Where words find less than was asked for, names follow that look like what is searched for: tasks' titles and cards'
@@ -14,14 +14,6 @@
 --
 -- It runs as the finder, as behind a policy that compares anything "@@" can't be an index condition (see
 -- app.find_cards). Names of tables and columns are its own words, never the caller's.
-
--- Loads the extension's library: before, a setting of its own is unknown, and then only superusers may name it.
-do $do$
-begin
-    perform public.show_limit();
-end;
-$do$;
-
 create or replace function app.find_matches(
     tenant_id uuid,
     user_id uuid,
@@ -72,7 +64,7 @@ declare
     );
     _newest constant text := format(_ranked, format('order by resource.%I desc', _key));
     _indexed constant text := format(_ranked, 'and resource.search_vector @@ $3');
-    _candidates constant integer := 100 * find_matches.maximum;
+    _candidates constant integer := 50 * find_matches.maximum;
     _found integer := 0;
     _trigrams text;
 begin

@@ -3,9 +3,9 @@
 --   token_hash           SHA-256 of the token
 --   next_token_hash      SHA-256 of the next
 --   valid_days           for how long the next is good
--- Answers 200 with the user; or 401 when the token is none, has expired or was revoked, and when it was used before: then
--- either the thief or the owner came second, and all of the family is revoked. An answer and not a refusal, which would
--- undo just that.
+-- Answers 200 with the user; or 401 when the token is none, has expired or was revoked, and when it was used before:
+-- then either the thief or the owner came second, and all of the family is revoked. An answer and not a refusal, which
+-- would undo just that.
 -- Of two exchanges at once, one: the other waits for the row and then finds the token used.
 create or replace function api.refresh_session(
     tenant_id uuid,

@@ -2,11 +2,12 @@
 --   tenant_id   the tenant, already applied to the transaction; for any other nobody is found
 --   q           the text, in lower case
 --   maximum     how many at most
--- Answers a JSON array of {id, display_name, avatar_url}: those with a word that begins so first, then the most similar.
+-- Answers a JSON array of {id, display_name, avatar_url}, the most similar first: those with a word that begins so;
+-- where there are none, those with one that is similar. Of very many candidates only some are compared.
 --
--- Behind a policy neither "like" nor the operators of pg_trgm can be index conditions, so the finder looks past them and
--- answers nothing that is not for the whole tenant. Names are found wherever the extension was put, hence "begin
--- atomic"; its own threshold lets no slip in a short name pass.
+-- Behind a policy neither "like" nor the operators of pg_trgm can be index conditions, so the finder looks past them,
+-- and answers nothing that is not for the whole tenant. Names are found wherever the extension was put, hence "begin
+-- atomic"; the extension's own threshold would let no slip in a short name pass.
 do $do$
 begin
     perform set_config(
@@ -32,24 +33,51 @@ set search_path = pg_catalog, pg_temp
 begin atomic
     select set_config('pg_trgm.word_similarity_threshold', '0.3', true);
 
-    with matched as (
+    with beginning as materialized (
         select
             member.user_id,
             member.display_name,
             member.avatar_url,
-            strpos(member.search_text, ' ' || find_users.q) > 0 as is_beginning,
-            word_similarity(find_users.q, member.search_text) as similarity
+            member.search_text
         from app.users as member
         where
             member.tenant_id = find_users.tenant_id
             and member.tenant_id = app.current_tenant_id()
             and member.deleted_at is null
-            and (
-                member.search_text like
-                '% ' || replace(replace(replace(find_users.q, '\', '\\'), '%', '\%'), '_', '\_') || '%'
-                or find_users.q <% member.search_text
-            )
-        order by is_beginning desc, similarity desc, member.user_id
+            and member.search_text like
+            '% ' || replace(replace(replace(find_users.q, '\', '\\'), '%', '\%'), '_', '\_') || '%'
+        limit 200  -- noqa: AM09
+    ),
+
+    similar_to as materialized (
+        select
+            member.user_id,
+            member.display_name,
+            member.avatar_url,
+            member.search_text
+        from app.users as member
+        where
+            member.tenant_id = find_users.tenant_id
+            and member.tenant_id = app.current_tenant_id()
+            and member.deleted_at is null
+            and find_users.q <% member.search_text
+            and length(find_users.q) > 2
+            and not exists (select from beginning)
+        limit 1000  -- noqa: AM09
+    ),
+
+    matched as (
+        select
+            candidate.user_id,
+            candidate.display_name,
+            candidate.avatar_url,
+            word_similarity(find_users.q, candidate.search_text) as similarity
+        from (
+            select beginning.* from beginning
+            union all
+            select similar_to.* from similar_to
+        ) as candidate
+        order by similarity desc, candidate.user_id asc
         limit find_users.maximum
     )
 
@@ -59,7 +87,7 @@ begin atomic
                 jsonb_build_object(
                     'id', matched.user_id, 'display_name', matched.display_name, 'avatar_url', matched.avatar_url
                 )
-                order by matched.is_beginning desc, matched.similarity desc, matched.user_id
+                order by matched.similarity desc, matched.user_id asc
             ),
             '[]'
         )
