@@ -1,5 +1,5 @@
--- What search finds rows by. A stored column writes its table anew, and nobody reads the table meanwhile: for cards that
--- takes about two minutes for each million. The other tables are as new as this.
+-- What search finds rows by. A stored column writes its table anew, and nobody reads that meanwhile: for cards it
+-- takes up to two minutes for each million. The other tables are as new as this.
 alter table app.memories
 add column search_vector tsvector not null generated always as (app.text_vector(null, content)) stored;
 alter table app.messages

@@ -1,6 +1,6 @@
 begin;
 \ir helpers/tests.psql
-select plan(20);
+select plan(21);
 
 create function tests.person(name text)
 returns uuid
@@ -62,6 +62,7 @@ grant execute on all functions in schema tests to public;
 set local role cardbase_api;
 select tests.act_as(tests.tenant('acme'), tests.person('ann'));
 select is(tests.found('rare'), array[500], 'what is rare is found, however old it is');
+select is(current_setting('enable_indexscan'), 'on', 'what the planner was told for that is forgotten afterwards');
 select is(tests.found('old'), array[5, 4, 3], 'of what ranks alike the newest comes first');
 select is(tests.found('frequent'), array[1000, 990, 980], 'what is frequent is found among the newest');
 select is(tests.found('frequent', 1), array[1000], 'no more than the maximum is found');

@@ -8,7 +8,9 @@
 -- To rank all that a common word is in would take longer than anybody waits: so fifty candidates are looked at for each
 -- match asked for, and there are two ways to them. What at least every fiftieth of the newest rows has, and what no
 -- index can find, such as all that lacks a word, is looked for among the newest, down the key. Everything else is found
--- by the index on words. The planner can't know how many rows that are, and must not read the table through.
+-- by the index on words. The planner can't know how many rows that are: it must neither read the table through nor go
+-- down the key past rows without the word. (What is set here is as before when the function ends, as it is among its
+-- own settings.)
 -- Where words find less than was asked for, names follow that look like what is searched for: tasks' titles and cards'
 -- names have an index on their trigrams.
 --
@@ -28,6 +30,7 @@ security definer
 set search_path = pg_catalog, pg_temp
 set jit = off
 set enable_seqscan = off
+set enable_indexscan = on
 as $$
 declare
     _query constant tsquery := websearch_to_tsquery('pg_catalog.english', find_matches.q);
@@ -42,7 +45,7 @@ declare
         when 'cards' then 'resource.tenant_id = $1 and resource.is_active'
         else 'resource.tenant_id = $1 and resource.user_id = $2 and resource.deleted_at is null'
     end;
-    _ranked constant text := format(
+    _template constant text := format(
         $sql$
         select
             candidate.id,
@@ -62,9 +65,10 @@ declare
         find_matches.table_name,
         _rows
     );
-    _newest constant text := format(_ranked, format('order by resource.%I desc', _key));
-    _indexed constant text := format(_ranked, 'and resource.search_vector @@ $3');
+    _newest constant text := format(_template, format('order by resource.%I desc', _key));
+    _indexed constant text := format(_template, 'and resource.search_vector @@ $3');
     _candidates constant integer := 50 * find_matches.maximum;
+    _ranked text;
     _found integer := 0;
     _trigrams text;
 begin
@@ -77,7 +81,13 @@ begin
         into _found
         using find_matches.tenant_id, find_matches.user_id, _query, 200;
 
-        return query execute case when _has_index and _found < 4 then _indexed else _newest end || ' limit $5'
+        if _has_index and _found < 4 then
+            perform set_config('enable_indexscan', 'off', true);
+            _ranked := _indexed;
+        else
+            _ranked := _newest;
+        end if;
+        return query execute _ranked || ' limit $5'
         using find_matches.tenant_id, find_matches.user_id, _query, _candidates, find_matches.maximum;
         get diagnostics _found = row_count;
     end if;
@@ -89,6 +99,7 @@ begin
         inner join pg_namespace on pg_namespace.oid = pg_extension.extnamespace
         where pg_extension.extname = 'pg_trgm';
 
+        perform set_config('enable_indexscan', 'off', true);
         -- Its own lets no slip in a short name pass. Until the transaction ends: a function can't have a setting of a
         -- library that is not loaded yet.
         perform set_config('pg_trgm.word_similarity_threshold', '0.5', true);
