@@ -5,12 +5,12 @@
 --   maximum              how many at most
 -- Answers ids with their rank, the best first.
 --
--- To rank all that a common word is in would take longer than anybody waits: so fifty candidates are looked at for each
--- match asked for, and there are two ways to them. What at least every fiftieth of the newest rows has, and what no
--- index can find, such as all that lacks a word, is looked for among the newest, down the key. Everything else is found
--- by the index on words. The planner can't know how many rows that are: it must neither read the table through nor go
--- down the key past rows without the word. (What is set here is as before when the function ends, as it is among its
--- own settings.)
+-- To rank all that a common word is in would take longer than anybody waits: so the newest are ranked, fifty candidates
+-- for each match asked for, and there are two ways to them. What at least every fiftieth of the newest rows has, and
+-- what no index can find, such as all that lacks a word, is looked for among the newest rows, down the key. Everything
+-- else is found by the index on words. The planner can't know how many rows that are: it must neither read the table
+-- through nor go down the key past rows without the word. (What is set here is as before when the function ends, as it
+-- is among its own settings.)
 -- Where words find less than was asked for, names follow that look like what is searched for: tasks' titles and cards'
 -- names have an index on their trigrams.
 --
@@ -52,10 +52,16 @@ declare
             ts_rank(candidate.search_vector, $3, 1)
         from (
             select
-                resource.%1$I as id,
-                resource.search_vector
-            from app.%2$I as resource
-            where %3$s %%s
+                searched.id,
+                searched.search_vector
+            from (
+                select
+                    resource.%1$I as id,
+                    resource.search_vector
+                from app.%2$I as resource
+                where %3$s %%s
+            ) as searched
+            order by searched.id desc
             limit $4
         ) as candidate
         where candidate.search_vector @@ $3
@@ -65,8 +71,9 @@ declare
         find_matches.table_name,
         _rows
     );
-    _newest constant text := format(_template, format('order by resource.%I desc', _key));
-    _indexed constant text := format(_template, 'and resource.search_vector @@ $3');
+    _newest constant text := format(_template, '');
+    -- Without a bound, a word that only older rows have could be in all of them.
+    _indexed constant text := format(_template, 'and resource.search_vector @@ $3 limit 10 * $4');
     _candidates constant integer := 50 * find_matches.maximum;
     _ranked text;
     _found integer := 0;

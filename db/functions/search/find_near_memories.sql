@@ -3,8 +3,8 @@
 --   embedding            of what is searched for
 --   embedding_model      the model that made it: only its embeddings are compared
 --   maximum              how many at most
--- Answers ids with their cosine distance, which is under 0.8: what is farther is not near at all. A memory whose content
--- has changed since its embedding was made is not among them.
+-- Answers ids with their cosine distance, which is under 0.8: what is farther is not near at all. A memory whose
+-- content has changed since its embedding was made is not among them.
 -- Errors: PT501 embeddings_not_configured, the server has no pgvector.
 --
 -- All embeddings of the user are compared: it is exact, and an index on nearness would find the nearest of all tenants,
@@ -13,7 +13,7 @@
 create or replace function app.find_near_memories(
     tenant_id uuid,
     user_id uuid,
-    embedding real [],
+    embedding real[],
     embedding_model text,
     maximum integer
 )
@@ -70,9 +70,9 @@ begin
 end;
 $$;
 
-comment on function app.find_near_memories(uuid, uuid, real [], text, integer) is
+comment on function app.find_near_memories(uuid, uuid, real[], text, integer) is
 $$The memories of the caller's that are nearest in meaning, the nearest first.
 
 PT501: the server has no pgvector.$$;
-revoke all on function app.find_near_memories(uuid, uuid, real [], text, integer) from public;
-grant execute on function app.find_near_memories(uuid, uuid, real [], text, integer) to cardbase_api;
+revoke all on function app.find_near_memories(uuid, uuid, real[], text, integer) from public;
+grant execute on function app.find_near_memories(uuid, uuid, real[], text, integer) to cardbase_api;

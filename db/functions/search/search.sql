@@ -6,8 +6,8 @@
 --   mode                 text: by words and names; hybrid: memories also by nearness in meaning; null: text
 --   embedding            of q, for hybrid: 1 to 16,000 numbers
 --   embedding_model      the model that made it
--- Answers 200 with the matches, best first, as {"type", "id", "title", "snippet", "highlight", "rank", "created_at"}, and
--- meta {"mode", "types", "limit", "count"}. title is null where there is none; highlight is HTML (app.search_excerpt).
+-- Answers 200 with the matches, best first, as {"type", "id", "title", "snippet", "highlight", "rank", "created_at"},
+-- and meta {"mode", "types", "limit", "count"}. title is null where there is none; highlight is HTML (app.search_excerpt).
 -- Errors: PT401 unauthenticated, the caller is no user; PT422 validation_error; PT501 embeddings_not_configured, the
 -- server has no pgvector.
 --
@@ -17,10 +17,10 @@ create or replace function api.search(
     tenant_id uuid,
     user_id uuid,
     q text,
-    types text [] default null,
+    types text[] default null,
     "limit" integer default 20,
     mode text default 'text',
-    embedding real [] default null,
+    embedding real[] default null,
     embedding_model text default null
 )
 returns api.reply
@@ -192,7 +192,7 @@ begin
 end;
 $$;
 
-comment on function api.search(uuid, uuid, text, text [], integer, text, real [], text) is
+comment on function api.search(uuid, uuid, text, text[], integer, text, real[], text) is
 $$Searches memories, messages, tasks and cards.
 
 Finds the caller's own memories, messages and tasks, and the tenant's cards, the best matches first. q is words, which
@@ -203,7 +203,7 @@ mark elements and everything else escaped. Ranks compare within one answer. mode
 in meaning; it needs pgvector in the database, and embeddings.
 
 PT401: the caller is no user. PT422: q, types, limit or mode is not valid. PT501: there is no hybrid search here.$$;
-alter function api.search(uuid, uuid, text, text [], integer, text, real [], text) owner to cardbase_api;
-revoke all on function api.search(uuid, uuid, text, text [], integer, text, real [], text) from public;
-grant execute on function api.search(uuid, uuid, text, text [], integer, text, real [], text)
+alter function api.search(uuid, uuid, text, text[], integer, text, real[], text) owner to cardbase_api;
+revoke all on function api.search(uuid, uuid, text, text[], integer, text, real[], text) from public;
+grant execute on function api.search(uuid, uuid, text, text[], integer, text, real[], text)
 to cardbase_gateway, cardbase_service;

@@ -1,7 +1,7 @@
 -- What can be searched: the tables, by which callers name the kinds of things they look for. The one list that the
 -- functions of search share.
 create or replace function app.search_types()
-returns text []
+returns text[]
 language sql
 immutable
 parallel safe

@@ -9,10 +9,10 @@
 create or replace function app.store_embeddings(
     tenant_id uuid,
     model text,
-    user_ids uuid [],
-    ids uuid [],
-    content_hashes bytea [],
-    embeddings text []
+    user_ids uuid[],
+    ids uuid[],
+    content_hashes bytea[],
+    embeddings text[]
 )
 returns bigint
 language plpgsql
@@ -69,10 +69,10 @@ begin
 end;
 $$;
 
-comment on function app.store_embeddings(uuid, text, uuid [], uuid [], bytea [], text []) is
+comment on function app.store_embeddings(uuid, text, uuid[], uuid[], bytea[], text[]) is
 $$Stores embeddings of memories, in place of older ones, and answers how many.
 
 PT501: the server has no pgvector. 22P02, 22000: something is not an embedding.$$;
-alter function app.store_embeddings(uuid, text, uuid [], uuid [], bytea [], text []) owner to cardbase_maintenance;
-revoke all on function app.store_embeddings(uuid, text, uuid [], uuid [], bytea [], text []) from public;
-grant execute on function app.store_embeddings(uuid, text, uuid [], uuid [], bytea [], text []) to cardbase_worker;
+alter function app.store_embeddings(uuid, text, uuid[], uuid[], bytea[], text[]) owner to cardbase_maintenance;
+revoke all on function app.store_embeddings(uuid, text, uuid[], uuid[], bytea[], text[]) from public;
+grant execute on function app.store_embeddings(uuid, text, uuid[], uuid[], bytea[], text[]) to cardbase_worker;
