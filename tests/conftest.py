@@ -55,7 +55,7 @@ def server(request: pytest.FixtureRequest) -> Iterator[Server]:
             yield running
             return
         gateways.COMMON.update(poolers.VARIABLES)
-        with poolers.through_pgbouncer(running) as behind:
+        with poolers.through_pgbouncer(running, "cardbase_gateway") as behind:
             yield behind
 
 

@@ -2,6 +2,7 @@
 
 import os
 import pwd
+import socket
 import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -12,17 +13,17 @@ from urllib.parse import parse_qs, quote, urlsplit
 
 import monitoring
 from gateways import wait_until
-from servers import LOGIN_ROLES, PASSWORD, ProgramError, Server, open_folder, run_psql
+from servers import LOGIN_ROLES, PASSWORD, Server, open_folder
 
 VARIABLES: Final[Mapping[str, str]] = {"DATABASE_PREPARED_STATEMENTS": "false"}
 """What a gateway behind it has to be told."""
 
 
 @contextmanager
-def through_pgbouncer(server: Server, *, connections: int = 20) -> Iterator[Server]:
-    """The server, with the login roles' way leading through a PgBouncer that has so many connections to each database.
+def through_pgbouncer(server: Server, *roles: str, connections: int = 20) -> Iterator[Server]:
+    """The server, with these roles' way leading through a PgBouncer that has so many connections to each database.
 
-    Whoever deploys and looks at the truth still goes straight to the server.
+    Everybody else, such as who deploys and who looks at the truth, still goes straight to the server.
     """
     program = monitoring.tool("pgbouncer")
     parts = urlsplit(server.url("cardbase_gateway"))
@@ -66,16 +67,14 @@ def through_pgbouncer(server: Server, *, connections: int = 20) -> Iterator[Serv
         try:
 
             def address(user: str, database: str) -> str:
-                if user not in LOGIN_ROLES:
+                if user not in roles:
                     return server.address(user, database)
                 return f"postgresql://{quote(user)}:{quote(PASSWORD)}@127.0.0.1:{port}/{quote(database)}"
 
             def answers() -> bool:
                 assert process.poll() is None, (folder / "log").read_text()
-                try:
-                    return run_psql(address("cardbase_gateway", server.maintenance), "-c", "select 1") == "1"
-                except ProgramError:
-                    return False
+                with socket.socket() as probe:
+                    return probe.connect_ex(("127.0.0.1", port)) == 0
 
             wait_until(answers, 30)
             yield replace(server, address=address)

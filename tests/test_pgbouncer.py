@@ -1,6 +1,6 @@
 """Through PgBouncer in transaction mode: each transaction may meet another server process, and no harm is done.
 
-The whole suite goes the same way with `pytest --pgbouncer`.
+Every test of a gateway process goes the same way with `pytest --pgbouncer`.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ import monitoring
 import poolers
 import pytest
 from gateways import Gateway, run_cardbase, running_gateway, wait_until
-from servers import Database, Server
+from servers import LOGIN_ROLES, Database, Server
 from tables import query, row_counts
 
 BATCH = "/api/v1/cards/batch"
@@ -24,9 +24,11 @@ RETRIEVE = "/api/v1/cards/retrieve"
 
 
 @pytest.fixture(scope="module")
-def pooled(server: Server) -> Iterator[Server]:
+def pooled(server: Server, request: pytest.FixtureRequest) -> Iterator[Server]:
     """The server behind a PgBouncer that has fewer connections than a gateway opens."""
-    with poolers.through_pgbouncer(server, connections=3) as behind:
+    if request.config.getoption("pgbouncer"):
+        pytest.skip("the way leads through a PgBouncer already")
+    with poolers.through_pgbouncer(server, *LOGIN_ROLES, connections=3) as behind:
         yield behind
 
 

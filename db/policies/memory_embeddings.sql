@@ -1,5 +1,5 @@
--- Embeddings of memories: the table, its policies and grants. It is made here and not by a migration as it is there only
--- where the server has pgvector; once somebody has installed that, the next deploy makes it.
+-- Embeddings of memories: the table, its policies and grants. It is made here and not by a migration as it is there
+-- only where the server has pgvector; once somebody has installed that, the next deploy makes it.
 -- A half-precision vector without a length: models differ in theirs. There is no index on nearness, and
 -- app.find_near_memories says why.
 do $do$

@@ -65,7 +65,7 @@ values
 create function tests.found(
     q text,
     types text[] default null,
-    "limit" integer default null,
+    maximum integer default null,
     name text default 'ann',
     tenant text default 'acme'
 )
@@ -75,7 +75,7 @@ return array(
     select tests.number(match.value ->> 'id')
     from
         api.search(
-            tests.tenant(found.tenant), tests.person(found.name), found.q, found.types, found."limit"
+            tests.tenant(found.tenant), tests.person(found.name), found.q, found.types, found.maximum
         ) as answer
     cross join jsonb_array_elements(answer.body -> 'data') with ordinality as match (value, position)
     order by match.position
@@ -174,11 +174,15 @@ select is(
 set local role cardbase_service;
 
 -- Ranking
-select is(tests.found('budget'), array[20, 30, 2, 31, 12, 21, 1], 'names come before texts, more of a word before less');
-select is(tests.found('budget', "limit" => 3), array[20, 30, 2], 'the limit keeps the best');
+select is(
+    tests.found('budget'),
+    array[20, 30, 2, 31, 12, 21, 1],
+    'names come before texts, more of a word before less'
+);
+select is(tests.found('budget', maximum => 3), array[20, 30, 2], 'the limit keeps the best');
 select ok(
     (
-        select bool_and((match.value ->> 'rank')::real > 0) and bool_and((match.value ->> 'rank')::real <= previous)
+        select bool_and((match.value ->> 'rank')::real > 0 and (match.value ->> 'rank')::real <= match.previous)
         from (
             select
                 element.value,
@@ -230,11 +234,12 @@ select is(
     array[]::integer[],
     'SQL is searched for like any other text'
 );
-select is(
-    cardinality(tests.found(line.q)) >= 0,
-    true,
-    line.q || ': a search of an odd form is answered'
-)
+select
+    is(
+        cardinality(tests.found(line.q)) >= 0,
+        true,
+        line.q || ': a search of an odd form is answered'
+    )
 from (
     values
     ('"budget'),
@@ -245,7 +250,12 @@ from (
 ) as line (q);
 
 -- Isolation
-select is(tests.found('budget', name => 'ben'), array[22, 30, 31, 14, 5], 'a user finds what is the user''s own, and cards');
+select
+    is(
+        tests.found('budget', name => 'ben'),
+        array[22, 30, 31, 14, 5],
+        'a user finds what is the user''s own, and cards'
+    );
 select is(
     tests.found('budget', name => 'eve', tenant => 'globex'), array[33, 6], 'another tenant finds what is its own'
 );
@@ -261,13 +271,14 @@ select is(
 );
 
 -- What is refused
-select is(
-    tests.refusal(
-        format('select api.search(%L, %L, %s)', tests.tenant('acme'), tests.person('ann'), refused.arguments)
-    ) - array['message', 'detail', 'hint'],
-    jsonb_build_object('code', 'PT422', 'column', refused.field, 'constraint', 'validation_error'),
-    refused.arguments || ': the field is named'
-)
+select
+    is(
+        tests.refusal(
+            format('select api.search(%L, %L, %s)', tests.tenant('acme'), tests.person('ann'), refused.arguments)
+        ) - array['message', 'detail', 'hint'],
+        jsonb_build_object('code', 'PT422', 'column', refused.field, 'constraint', 'validation_error'),
+        refused.arguments || ': the field is named'
+    )
 from (
     values
     ('null', 'q'),
@@ -281,7 +292,10 @@ from (
     ($$'x', mode => 'near'$$, 'mode')
 ) as refused (arguments, field);
 select throws_ok(
-    format($$ select api.search(%L, null, 'x') $$, tests.tenant('acme')), 'PT401', null, 'a caller who is no user is refused'
+    format($$ select api.search(%L, null, 'x') $$, tests.tenant('acme')),
+    'PT401',
+    null,
+    'a caller who is no user is refused'
 );
 
 select * from finish();

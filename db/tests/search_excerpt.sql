@@ -39,7 +39,10 @@ select is(
     'nothing in a text is taken for an option'
 );
 select is(
-    tests.excerpt(repeat('milk ', 500) || 'tea ' || repeat('sugar ', 500), 'tea') ->> 'highlight' like '%<mark>tea</mark>%',
+    strpos(
+        tests.excerpt(repeat('milk ', 500) || 'tea ' || repeat('sugar ', 500), 'tea') ->> 'highlight',
+        '<mark>tea</mark>'
+    ) > 0,
     true,
     'of a long text the part with the words is shown'
 );

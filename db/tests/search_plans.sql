@@ -92,23 +92,26 @@ grant execute on all functions in schema tests to public;
 
 -- 200 newest rows are looked at first. Of what is rare there are 100 matches (20 of tasks), found twice: in the index
 -- and in the table; 20 rows are shown.
-select is(
-    tests.searched('rare', name, 500),
-    '{"rows": "at most 500", "by_words": true, "is_scanned": false}'::jsonb,
-    name || ': what is rare is found by the index on words'
-)
+select
+    is(
+        tests.searched('rare', name, 500),
+        '{"rows": "at most 500", "by_words": true, "is_scanned": false}'::jsonb,
+        name || ': what is rare is found by the index on words'
+    )
 from unnest(app.search_types()) as name;
-select is(
-    tests.searched('common', name, 1300),
-    '{"rows": "at most 1300", "by_words": false, "is_scanned": false}'::jsonb,
-    name || ': what is common is found among the newest, fifty candidates for each match'
-)
+select
+    is(
+        tests.searched('common', name, 1300),
+        '{"rows": "at most 1300", "by_words": false, "is_scanned": false}'::jsonb,
+        name || ': what is common is found among the newest, fifty candidates for each match'
+    )
 from unnest(app.search_types()) as name;
-select is(
-    tests.searched('nowhere', name, 300),
-    '{"rows": "at most 300", "by_words": true, "is_scanned": false}'::jsonb,
-    name || ': what is not there is not looked for in the table'
-)
+select
+    is(
+        tests.searched('nowhere', name, 300),
+        '{"rows": "at most 300", "by_words": true, "is_scanned": false}'::jsonb,
+        name || ': what is not there is not looked for in the table'
+    )
 from unnest(app.search_types()) as name;
 select is(
     tests.searched('-common', 'memories', 1300),

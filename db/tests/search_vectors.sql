@@ -12,14 +12,20 @@ select is(app.text_vector(null, 'tea'), '''tea'':1'::tsvector, 'a text needs no 
 select is(app.text_vector('tea', null), '''tea'':1A'::tsvector, 'a title needs no text');
 select is(app.text_vector(null, null), ''::tsvector, 'without either there are no words');
 select is(
-    app.text_vector(null, repeat(' ', 100000) || 'tea'), ''::tsvector, 'what follows the first 100,000 characters does not count'
+    app.text_vector(null, repeat(' ', 100000) || 'tea'),
+    ''::tsvector,
+    'what follows the first 100,000 characters does not count'
 );
 
 -- app.card_title
 select is(app.card_title('{"name": "Acme", "title": "Ltd"}'), 'Acme', 'a card''s name is its string name');
 select is(app.card_title('{"name": ["Acme"], "title": "Ltd"}'), 'Ltd', 'or else its string title');
 select is(app.card_title('{"name": 1, "title": null, "a": {"name": "x"}}'), null, 'or else it has none');
-select is(length(app.card_title(jsonb_build_object('name', repeat('x', 600)))), 500, 'a name has 500 characters at most');
+select is(
+    length(app.card_title(jsonb_build_object('name', repeat('x', 600)))),
+    500,
+    'a name has 500 characters at most'
+);
 
 -- app.card_text
 select is(
@@ -88,18 +94,24 @@ from (
         repeat(repeat(chr(131072), 3000) || ' ', 40)
 ) as line;
 set local client_min_messages = warning;
-select lives_ok(
-    format($$ select app.text_vector(body, body) from text_at_the_limit where title = %L $$, title),
-    title || ' fit, as a text'
-)
+select
+    lives_ok(
+        format($$ select app.text_vector(body, body) from text_at_the_limit where title = %L $$, title),
+        title || ' fit, as a text'
+    )
 from text_at_the_limit;
-select lives_ok(
-    format(
-        $$ select app.card_vector(jsonb_build_object('name', body, 'b', body)) from text_at_the_limit where title = %L $$,
-        title
-    ),
-    title || ' fit, as a card'
-)
+select
+    lives_ok(
+        format(
+            $$
+            select app.card_vector(jsonb_build_object('name', body, 'b', body))
+            from text_at_the_limit
+            where title = %L
+            $$,
+            title
+        ),
+        title || ' fit, as a card'
+    )
 from text_at_the_limit;
 
 select * from finish();

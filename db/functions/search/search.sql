@@ -7,7 +7,8 @@
 --   embedding            of q, for hybrid: 1 to 16,000 numbers
 --   embedding_model      the model that made it
 -- Answers 200 with the matches, best first, as {"type", "id", "title", "snippet", "highlight", "rank", "created_at"},
--- and meta {"mode", "types", "limit", "count"}. title is null where there is none; highlight is HTML (app.search_excerpt).
+-- and meta {"mode", "types", "limit", "count"}. title is null where there is none; highlight is HTML, as
+-- app.search_excerpt makes it.
 -- Errors: PT401 unauthenticated, the caller is no user; PT422 validation_error; PT501 embeddings_not_configured, the
 -- server has no pgvector.
 --
