@@ -187,9 +187,9 @@ class Database:
             reset=_leave_as_is,
             server_settings={
                 "application_name": "cardbase",
-                # A pooler takes no such parameter: behind one each transaction says so itself.
-                **({"default_transaction_read_only": "on"} if self._reads_only and self._keeps_statements else {}),
+                **({"default_transaction_read_only": "on"} if self._reads_only else {}),
             },
+            # Without a name a statement's parts go out with no sync in between: a pooler keeps them on one server.
             statement_cache_size=100 if self._keeps_statements else 0,
         )
         first = [self._pool.acquire() for _ in range(self._first)]
@@ -391,12 +391,7 @@ class Database:
                 call.future.set_result(reply)
 
     async def _run(self, connection: Any, sql: str, arguments: Sequence[Any], seconds: float) -> list[asyncpg.Record]:
-        rows: list[asyncpg.Record]
-        if self._keeps_statements or not self._reads_only:
-            rows = await connection.fetch(sql, *arguments, timeout=seconds)
-            return rows
-        async with asyncio.timeout(seconds), connection.transaction(readonly=True):
-            rows = await connection.fetch(sql, *arguments)
+        rows: list[asyncpg.Record] = await connection.fetch(sql, *arguments, timeout=seconds)
         return rows
 
     def _start(self, work: Any) -> None:

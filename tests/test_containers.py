@@ -1,15 +1,23 @@
 """Compose file and Dockerfiles: strict about what must be there, and tried where a docker engine is."""
 
+import os
 import re
 import shutil
 import subprocess
 from pathlib import Path
 from typing import Any, Final
+from uuid import UUID
 
+import flow
+import httpx
+import monitoring
 import pytest
 import yaml
-from gateways import REPOSITORY
+from gateways import REPOSITORY, wait_until
 from yaml.nodes import MappingNode
+
+from gateway.identity import Identity, issue_token
+from gateway.settings import load_settings
 
 COMPOSE: Final = REPOSITORY / "compose.yaml"
 DOCKERFILES: Final = (REPOSITORY / "Dockerfile", REPOSITORY / "ops" / "database" / "Dockerfile")
@@ -166,6 +174,72 @@ def test_secrets_are_made_once_and_differ(tmp_path: Path) -> None:
     assert not any(secret in first for secret in made.values())
     assert subprocess.run([script], capture_output=True, text=True, check=True).stdout == ""
     assert {file.name: file.read_text() for file in (tmp_path / ".secrets").iterdir()} == made
+
+
+# --- what it starts -----------------------------------------------------------------------------------------------
+
+
+def _compose_command() -> list[str]:
+    """docker compose, where an engine is there that has the images; else the test is skipped."""
+    for command in (["docker", "compose"], ["docker-compose"]):
+        if shutil.which(command[0]) and _succeeds(*command, "version"):
+            break
+    else:
+        pytest.skip("docker compose is not installed: apt-get install docker-compose")
+    redis = os.environ.get("REDIS_IMAGE", "docker.io/library/redis:8.2.2-alpine")
+    if not _succeeds("docker", "image", "inspect", "cardbase", "cardbase-database", redis):
+        pytest.skip("no docker engine that has the images: make up builds them")
+    return command
+
+
+def _succeeds(*command: str) -> bool:
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
+def test_containers_start_in_order_and_the_flow_goes_through(tmp_path: Path, tenant_id: UUID) -> None:
+    command = _compose_command()
+    (tmp_path / "ops").mkdir()
+    shutil.copy(COMPOSE, tmp_path)
+    shutil.copy(REPOSITORY / "ops" / "make-secrets", tmp_path / "ops")
+    subprocess.run([tmp_path / "ops" / "make-secrets"], check=True)
+    port = str(monitoring.free_port())
+    project = f"cardbase-test-{os.getpid()}"
+
+    def run(*arguments: str, service: str = "") -> str:
+        done = subprocess.run(
+            [*command, "--project-name", project, *arguments, *service.split()],
+            cwd=tmp_path,
+            env=os.environ | {"PORT": port},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    try:
+        run("up", "--detach", "--no-build", service="db deploy redis gateway worker")
+        address = f"http://127.0.0.1:{port}"
+
+        def is_healthy() -> bool:
+            try:
+                health: dict[str, Any] = httpx.get(f"{address}/health", trust_env=False).json()
+            except httpx.TransportError:
+                return False
+            return (health["status"], health["redis"]) == ("healthy", "connected")
+
+        wait_until(is_healthy, 90)
+        settings = load_settings({"JWT_SECRET_KEY": (tmp_path / ".secrets" / "jwt_secret_key").read_text()})
+        token = issue_token(settings, Identity(tenant_id))
+        with flow.client_of(address, tenant_id, token) as client:
+            flow.run(client, lambda title, rows: None)
+        assert httpx.get(f"{address}/api/v1/cards", trust_env=False).status_code == 401
+        logs = run("logs")
+        assert "cardbase worker is running" in logs
+        for secret in (tmp_path / ".secrets").iterdir():
+            assert secret.read_text() not in logs
+    finally:
+        run("down", "--volumes", "--timeout", "20")
 
 
 # --- Dockerfiles --------------------------------------------------------------------------------------------------

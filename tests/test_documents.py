@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 import pytest
+
 from gateway.cli import main
 from gateway.documentation import STATUS_OF_CODE
 from gateway.settings import Settings, load_settings

@@ -271,7 +271,7 @@ def test_missing_tenant_is_refused(gateway: Gateway) -> None:
         ("PUT", BATCH, {"OPTIONS", "POST"}),
         ("DELETE", RETRIEVE, {"OPTIONS", "POST"}),
         ("PATCH", USAGE, {"GET", "HEAD", "OPTIONS", "POST"}),
-        ("POST", "/health", {"GET", "OPTIONS"}),
+        ("POST", "/health", {"GET", "HEAD", "OPTIONS"}),
     ],
 )
 def test_wrong_method_is_answered_with_the_right_ones(
