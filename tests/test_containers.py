@@ -198,9 +198,8 @@ def _succeeds(*command: str) -> bool:
 
 def test_containers_start_in_order_and_the_flow_goes_through(tmp_path: Path, tenant_id: UUID) -> None:
     command = _compose_command()
-    (tmp_path / "ops").mkdir()
+    shutil.copytree(REPOSITORY / "ops", tmp_path / "ops")
     shutil.copy(COMPOSE, tmp_path)
-    shutil.copy(REPOSITORY / "ops" / "make-secrets", tmp_path / "ops")
     subprocess.run([tmp_path / "ops" / "make-secrets"], check=True)
     port = str(monitoring.free_port())
     project = f"cardbase-test-{os.getpid()}"
