@@ -50,6 +50,7 @@ def through_pgbouncer(server: Server, *roles: str, connections: int = 20) -> Ite
             pool_mode = transaction
             default_pool_size = {connections}
             max_client_conn = 500
+            application_name_add_host = 1
             """
         )
         for path in (folder / "users", folder / "pgbouncer.ini"):

@@ -47,8 +47,8 @@ def gateway(shared_database: Database, pooled: Server, tmp_path_factory: pytest.
 
 
 def processes_behind(database: Database) -> int:
-    """How many server processes serve gateways' calls."""
-    sql = "usename = 'cardbase_gateway' and application_name = 'cardbase'"
+    """How many server processes PgBouncer has gateways' calls served by; it adds where a client is to its name."""
+    sql = "usename = 'cardbase_gateway' and application_name like 'cardbase% - 127.0.0.1:%'"
     return int(database.execute(f"select count(*) from pg_stat_activity where datname = '{database.name}' and {sql}"))
 
 

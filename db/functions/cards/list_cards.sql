@@ -15,6 +15,8 @@
 -- walk meets each card that stayed exactly once whatever is added and deleted meanwhile, and a page costs the same at
 -- any depth. A cursor belongs to its tenant and filters and is refused with others; limit and count may change between
 -- pages.
+-- The cards of a page are looked up one by one: the plan is made once for each connection, perhaps while the tables are
+-- empty, and kept; a join of another kind would read whole tables once they have grown.
 create or replace function api.list_cards(
     tenant_id uuid,
     card_type text default null,
@@ -32,6 +34,8 @@ stable
 security definer
 set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan
+set enable_hashjoin = off
+set enable_mergejoin = off
 as $$
 declare
     _limit constant integer := coalesce(list_cards."limit", 50);

@@ -4,6 +4,9 @@
 -- Answers 200 {"cards": [card], "missing_ids": [id]}: the cards found in the order asked, each once, and the ids of
 -- those that are not there. Deleted cards and other tenants' cards are missing like any that never was.
 -- Errors: PT422 validation_error.
+--
+-- The plan is made once for each connection, perhaps while the tables are empty, and kept. So it must look each card up
+-- by its key: a join of another kind would read whole tables once they have grown.
 create or replace function api.retrieve_cards(tenant_id uuid, card_ids uuid[])
 returns api.reply
 language plpgsql
@@ -11,6 +14,8 @@ stable
 security definer
 set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan
+set enable_hashjoin = off
+set enable_mergejoin = off
 as $$
 declare
     _body jsonb;
