@@ -79,6 +79,18 @@ begin
                 candidate.created_at,
                 candidate.created_at
             from candidate
+            -- Only spares the work of making a row that the key would refuse: its generated columns. The key decides.
+            where
+                (
+                    select true
+                    from app.cards as known
+                    where
+                        known.tenant_id = store_cards.tenant_id
+                        and known.card_type = candidate.card_type
+                        and known.content_hash = candidate.content_hash
+                        and known.is_active
+                    limit 1
+                ) is null
             order by candidate.card_type, candidate.content_hash
             on conflict (tenant_id, card_type, content_hash) where is_active do nothing
             returning card
