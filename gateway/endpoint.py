@@ -274,13 +274,12 @@ def _decode_query(query_string: bytes, shape: type) -> Any:
 
 def _check_json(name: str, text: str) -> None:
     """Refuses a query parameter that is not JSON, or holds what can't be stored."""
+    if (found := unstorable(text.encode())) is not None:
+        raise invalid(name, found[1])
     try:
         msgspec.json.decode(text)
     except (msgspec.DecodeError, RecursionError) as error:
-        found = unstorable(text.encode())
-        raise invalid(name, found[1] if found else f"Expected JSON: {error}.") from None
-    if (found := unstorable(text.encode())) is not None:
-        raise invalid(name, found[1])
+        raise invalid(name, f"Expected JSON: {error}.") from None
 
 
 def _refuse(error: Exception, body: bytes) -> NoReturn:
