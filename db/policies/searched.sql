@@ -17,7 +17,6 @@ end;
 $do$;
 
 grant select (title) on table app.tasks to cardbase_finder;
-grant select (search_vector) on table app.cards to cardbase_finder;
 
 -- Embeddings are made for all users of a tenant at a time.
 drop policy if exists "maintenance reads a tenant's memories" on app.memories;

@@ -196,8 +196,7 @@ select set_eq(
     ('app.cards', 'content', 'SELECT'),
     ('app.cards', 'source_session_id', 'SELECT'),
     ('app.cards', 'created_by', 'SELECT'),
-    ('app.cards', 'is_active', 'SELECT'),
-    ('app.cards', 'search_vector', 'SELECT')
+    ('app.cards', 'is_active', 'SELECT')
     $$,
     'the finder reads the columns it searches, and writes none'
 );

@@ -1,6 +1,6 @@
 begin;
 \ir helpers/tests.psql
-select plan(151);
+select plan(152);
 
 insert into app.cards (tenant_id, card_id, card_type, content)
 values
@@ -639,7 +639,10 @@ select throws_ok(
     null,
     'maintenance may not add keys'
 );
-select throws_ok('select count(*) from app.cards', '42501', null, 'maintenance may not read cards');
+select throws_ok(
+    'select created_by from app.cards', '42501', null, 'maintenance may read of cards only what searches find them by'
+);
+select throws_ok('delete from app.cards', '42501', null, 'and may not delete them');
 select set_has(
     $$ select tenant_id::text, usage_id::text from app.card_usage $$,
     $$

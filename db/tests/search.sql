@@ -60,6 +60,12 @@ values
 (tests.tenant('acme'), tests.id(31), 'insight', '{"a": {"b": ["deep in it a budget"]}, "rooms": null}', null),
 (tests.tenant('acme'), tests.id(32), 'insight', '{"a": "a budget that was deleted"}', now()),
 (tests.tenant('globex'), tests.id(33), 'company', '{"name": "Budget of globex"}', null);
+insert into app.card_search_queue (tenant_id, card_ids)
+select
+    tenant_id,
+    array_agg(card_id)
+from app.cards
+group by tenant_id;
 
 -- What a user of acme finds: the numbers, the best first.
 create function tests.found(

@@ -60,10 +60,17 @@ select
     'insight',
     jsonb_build_object('n', n, 'name', 'card ' || tests.body(n))
 from generate_series(1, 100000) as n;
+insert into app.card_search_queue (tenant_id, card_ids)
+select
+    tests.large_tenant(),
+    array_agg(card_id)
+from app.cards
+where tenant_id = tests.large_tenant();
+select app.index_cards(tests.large_tenant());
 analyze app.memories;
 analyze app.messages;
 analyze app.tasks;
-analyze app.cards;
+analyze app.card_search;
 
 -- What a search among one kind reads of its table, and whether by the index on words.
 create function tests.searched(q text, table_name name, bound bigint)
@@ -74,6 +81,7 @@ return (
     select
         read.what - 'indexes' || jsonb_build_object(
             'by_words', read.what -> 'indexes' ? (searched.table_name || '_search')
+            or read.what -> 'indexes' ? 'card_search_words'
         )
     from (
         select
@@ -83,7 +91,7 @@ return (
                     searched.q,
                     searched.table_name
                 ),
-                ('app.' || searched.table_name)::regclass,
+                ('app.' || case searched.table_name when 'cards' then 'card_search' else searched.table_name end)::regclass,
                 searched.bound
             ) as what
     ) as read

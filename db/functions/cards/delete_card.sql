@@ -22,6 +22,8 @@ begin
     where
         card.tenant_id = delete_card.tenant_id
         and card.card_id = delete_card.card_id;
+    insert into app.card_search_queue (tenant_id, card_ids)
+    values (delete_card.tenant_id, array[delete_card.card_id]);
 
     return row(204, null, null, null)::api.reply;
 end;

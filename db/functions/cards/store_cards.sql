@@ -96,6 +96,16 @@ begin
             returning card
         ),
 
+        -- For searches: see app.index_cards.
+        queued as (
+            insert into app.card_search_queue (tenant_id, card_ids)
+            select
+                store_cards.tenant_id,
+                array_agg((inserted.card).card_id)
+            from inserted
+            having count(*) > 0
+        ),
+
         stored as (
             select
                 (inserted.card).card_type,

@@ -58,6 +58,8 @@ begin
             where
                 card.tenant_id = update_card.tenant_id
                 and card.card_id = update_card.card_id;
+            insert into app.card_search_queue (tenant_id, card_ids)
+            values (update_card.tenant_id, array[update_card.card_id]);
 
             exit;
         exception

@@ -13,4 +13,4 @@ return (
 comment on function app.card_text(jsonb) is
 $$The text of a card: the strings of its content, a line each.$$;
 revoke all on function app.card_text(jsonb) from public;
-grant execute on function app.card_text(jsonb) to cardbase_owner, cardbase_api;
+grant execute on function app.card_text(jsonb) to cardbase_owner, cardbase_api, cardbase_maintenance;

@@ -12,4 +12,4 @@ end;
 comment on function app.card_title(jsonb) is
 $$The name of a card: of its content the string name, else the string title.$$;
 revoke all on function app.card_title(jsonb) from public;
-grant execute on function app.card_title(jsonb) to cardbase_owner, cardbase_api, cardbase_finder;
+grant execute on function app.card_title(jsonb) to cardbase_owner, cardbase_api, cardbase_maintenance;

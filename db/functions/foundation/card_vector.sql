@@ -16,4 +16,4 @@ end;
 comment on function app.card_vector(jsonb) is
 $$What full text search finds a card by: the stems of the words in its content's strings, its name before the rest.$$;
 revoke all on function app.card_vector(jsonb) from public;
-grant execute on function app.card_vector(jsonb) to cardbase_owner, cardbase_api;
+grant execute on function app.card_vector(jsonb) to cardbase_owner, cardbase_api, cardbase_maintenance;

@@ -1,0 +1,101 @@
+-- Makes a tenant's cards that were stored, changed or deleted since the last time found, or no longer found, by searches.
+--   tenant_id       the tenant, already applied to the transaction
+--   maximum_cards   how many at most, but for the rest of a batch that was stored at once
+-- Answers how many it worked off: fewer than maximum_cards: none are left for now. In a read-only transaction: none.
+--
+-- An entry is removed in the transaction that has done its work. Who comes while another is at it waits, and finds it
+-- done. Of a card that changes meanwhile, the version decides which text stays.
+create or replace function app.index_cards(tenant_id uuid, maximum_cards integer default 1000)
+returns bigint
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    _cards bigint;
+begin
+    if current_setting('transaction_read_only')::boolean then
+        return 0;
+    end if;
+
+    with next as (
+        select newest.queue_id
+        from (
+            select
+                queue.queue_id,
+                sum(cardinality(queue.card_ids)) over newest - cardinality(queue.card_ids) as cards_before
+            from app.card_search_queue as queue
+            where queue.tenant_id = index_cards.tenant_id
+            window newest as (order by queue.queue_id desc)
+            limit index_cards.maximum_cards
+        ) as newest
+        where newest.cards_before < index_cards.maximum_cards
+    ),
+
+    taken as (
+        delete from app.card_search_queue as queue
+        using next
+        where
+            queue.tenant_id = index_cards.tenant_id
+            and queue.queue_id = next.queue_id
+        returning queue.card_ids
+    ),
+
+    card as (
+        select
+            card.tenant_id,
+            card.card_id,
+            card.content,
+            card.is_active,
+            card.version
+        from (
+            select distinct queued.card_id
+            from taken
+            cross join unnest(taken.card_ids) as queued (card_id)
+        ) as queued
+        inner join app.cards as card on queued.card_id = card.card_id
+        where card.tenant_id = index_cards.tenant_id
+    ),
+
+    removed as (
+        delete from app.card_search as searched
+        using card
+        where
+            not card.is_active
+            and searched.tenant_id = index_cards.tenant_id
+            and searched.card_id = card.card_id
+    ),
+
+    stored as (
+        insert into app.card_search as searched (tenant_id, card_id, version, title, search_vector)
+        select
+            card.tenant_id,
+            card.card_id,
+            card.version,
+            app.card_title(card.content),
+            app.card_vector(card.content)
+        from card
+        where card.is_active
+        order by card.card_id
+        on conflict on constraint card_search_pkey do update
+            set
+                version = excluded.version,
+                title = excluded.title,
+                search_vector = excluded.search_vector
+            where searched.version < excluded.version
+    )
+
+    select coalesce(sum(cardinality(taken.card_ids)), 0)
+    into _cards
+    from taken;
+
+    return _cards;
+end;
+$$;
+
+comment on function app.index_cards(uuid, integer) is
+$$Makes a tenant's cards that were stored, changed or deleted since then found, or no longer found, by searches.
+
+Answers how many it worked off; fewer than maximum_cards: none are left for now.$$;
+revoke all on function app.index_cards(uuid, integer) from public;
+grant execute on function app.index_cards(uuid, integer) to cardbase_api, cardbase_maintenance;
