@@ -14,8 +14,10 @@ from gateway.database import Reply
 from gateway.endpoint import Asked, Handler
 from gateway.errors import Refusal, invalid
 from gateway.identity import Identity
+from gateway.outgoing import AddressRefused, Outgoing
 from gateway.schemas.resources import CreateIntegration, UpdateIntegration
 from gateway.settings import Settings, SettingsError
+from gateway.signing import signing_key
 
 VERSION: Final = b"\x01"
 """Of the form: AES-256-GCM, 12 bytes of nonce, ciphertext and tag."""
@@ -23,6 +25,8 @@ KEY_BYTES: Final = 32
 NONCE_BYTES: Final = 12
 MAXIMUM_BYTES: Final = 65_536
 """Of an integration's settings, as JSON."""
+WEBHOOK: Final = "webhook"
+"""The provider of integrations that webhooks go to."""
 
 
 class Sealer:
@@ -32,6 +36,7 @@ class Sealer:
     """
 
     def __init__(self, settings: Settings) -> None:
+        self._outgoing = Outgoing(settings)
         self._cipher = None
         if settings.integration_encryption_key is not None:
             self._cipher = AESGCM(_key(settings.integration_encryption_key))
@@ -59,22 +64,35 @@ class Sealer:
     async def create_integration(self, asked: Asked) -> Reply:
         """Creates an integration, its settings sealed."""
         body: CreateIntegration = asked.body
-        return await asked.call(
-            "create_integration", _owner(asked) | {"provider": body.provider} | self._sealed(asked, body.settings)
-        )
+        settings = self._sealed(asked, body.provider, body.settings)
+        return await asked.call("create_integration", _owner(asked) | {"provider": body.provider} | settings)
 
     async def update_integration(self, asked: Asked) -> Reply:
         """Changes an integration; new settings are sealed."""
         body: UpdateIntegration = asked.body
         provider = None if body.provider is msgspec.UNSET else body.provider
-        settings = {} if body.settings is msgspec.UNSET else self._sealed(asked, body.settings)
+        settings = {} if body.settings is msgspec.UNSET else self._sealed(asked, provider, body.settings)
         unchanged: dict[str, Any] = {"sealed_settings": None, "setting_names": None}
         return await asked.call(
             "update_integration", _owner(asked) | asked.path | {"provider": provider} | unchanged | settings
         )
 
-    def _sealed(self, asked: Asked, settings: Mapping[str, msgspec.Raw]) -> dict[str, Any]:
+    def _check(self, provider: str | None, settings: Mapping[str, msgspec.Raw]) -> None:
+        """Refuses settings that no job could ask a service by: they would be found wrong much later."""
+        if provider == WEBHOOK or "url" in settings:
+            try:
+                self._outgoing.check(_text(settings, "url"))
+            except AddressRefused as error:
+                raise invalid("settings.url", str(error)) from None
+        if provider == WEBHOOK:
+            try:
+                signing_key(_text(settings, "secret"))
+            except ValueError as error:
+                raise invalid("settings.secret", str(error)) from None
+
+    def _sealed(self, asked: Asked, provider: str | None, settings: Mapping[str, msgspec.Raw]) -> dict[str, Any]:
         assert asked.identity is not None
+        self._check(provider, settings)
         secret = msgspec.json.encode(settings)
         if len(secret) > MAXIMUM_BYTES:
             raise invalid("settings", f"Expected at most {MAXIMUM_BYTES} bytes, got {len(secret)}.")
@@ -101,6 +119,14 @@ def _key(text: str) -> bytes:
             f"INTEGRATION_ENCRYPTION_KEY: expected {KEY_BYTES} bytes in base64, as `openssl rand -base64 32` prints"
         )
     return key
+
+
+def _text(settings: Mapping[str, msgspec.Raw], name: str) -> str:
+    """A setting that has to be a text; empty when it is none."""
+    try:
+        return msgspec.json.decode(settings.get(name, b'""'), type=str)
+    except msgspec.ValidationError:
+        return ""
 
 
 def _context(owner: Identity) -> bytes:

@@ -1,6 +1,6 @@
 begin;
 \ir helpers/tests.psql
-select plan(11);
+select plan(25);
 
 set local role cardbase_gateway;
 create temporary table made as
@@ -19,7 +19,13 @@ return (select (body -> 'data' ->> 'id')::uuid from made);
 
 select is(
     (select (body -> 'data') - array['id', 'created_at', 'updated_at'] from made),
-    '{"provider": "slack", "setting_names": ["channel", "token"]}'::jsonb,
+    '{
+        "provider": "slack",
+        "setting_names": ["channel", "token"],
+        "sync_status": null,
+        "sync_error": null,
+        "last_synced_at": null
+    }'::jsonb,
     'of the settings only the names are answered'
 );
 select is(
@@ -88,6 +94,111 @@ select results_eq(
     $$ values ('slack', '\xfe'::bytea) $$,
     'what was sealed is stored as it was'
 );
+
+-- What a worker does with it
+create function tests.shown()
+returns jsonb
+language sql
+return (
+    select
+        jsonb_build_array(
+            answer.body -> 'data' ->> 'sync_status',
+            answer.body -> 'data' ->> 'sync_error',
+            answer.body -> 'data' ->> 'last_synced_at' is not null,
+            (answer.body -> 'data' ->> 'updated_at')::timestamptz = integration.updated_at
+        )
+    from
+        app.integrations as integration
+    cross join
+        api.get_integration(integration.tenant_id, integration.user_id, integration.id) as answer
+);
+-- Who does not have Ann's integration: another user, another tenant's user with her id, and nobody.
+create temporary table stranger as
+select *
+from (
+    values
+    (tests.tenant('acme'), 'aaaaaaaa-0000-0000-0000-00000000000b'::uuid, 'another user'),
+    (tests.tenant('globex'), 'aaaaaaaa-0000-0000-0000-00000000000a'::uuid, 'another tenant''s user of the same id'),
+    (tests.tenant('acme'), null, 'a tenant without a user'),
+    (null, null, 'nobody')
+) as stranger (tenant_id, user_id, name);
+grant select on made, stranger to public;
+
+set local role cardbase_worker;
+select is(
+    app.get_sealed_settings(tests.tenant('acme'), 'aaaaaaaa-0000-0000-0000-00000000000a', pg_temp.made_id()),
+    '\xfe'::bytea,
+    'a worker gets what was sealed'
+);
+select
+    is(
+        array[
+            app.get_sealed_settings(stranger.tenant_id, stranger.user_id, pg_temp.made_id())::text,
+            app.record_sync(stranger.tenant_id, stranger.user_id, pg_temp.made_id(), 'lost')::text
+        ],
+        array[null, 'false'],
+        stranger.name || ' has no such integration'
+    )
+from stranger;
+select throws_ok(
+    $$ select integrations.sealed_settings from app.integrations $$,
+    '42501',
+    null,
+    'the table itself is not for a worker'
+);
+select is(
+    app.record_sync(
+        tests.tenant('acme'), 'aaaaaaaa-0000-0000-0000-00000000000a', pg_temp.made_id(), 'The service answered 500.'
+    ),
+    true,
+    'a failure is recorded'
+);
+reset role;
+select is(
+    tests.shown(),
+    '["failed", "The service answered 500.", false, true]'::jsonb,
+    'a failure is shown with its reason'
+);
+set local role cardbase_worker;
+select is(
+    app.record_sync(tests.tenant('acme'), 'aaaaaaaa-0000-0000-0000-00000000000a', pg_temp.made_id()),
+    true,
+    'a success is recorded'
+);
+reset role;
+select is(tests.shown(), '["succeeded", null, true, true]'::jsonb, 'a success is shown with its time');
+set local role cardbase_worker;
+do $$ begin
+    perform app.record_sync(
+        tests.tenant('acme'), 'aaaaaaaa-0000-0000-0000-00000000000a', pg_temp.made_id(), 'The service answered 401.'
+    );
+end $$;
+reset role;
+select is(
+    tests.shown(),
+    '["failed", "The service answered 401.", true, true]'::jsonb,
+    'after a failure the time of the last success is shown still'
+);
+set local role cardbase_worker;
+select
+    throws_ok(
+        format(
+            'select app.record_sync(%L, %L, %L, %L)',
+            tests.tenant('acme'),
+            'aaaaaaaa-0000-0000-0000-00000000000a',
+            pg_temp.made_id(),
+            refused.error
+        ),
+        '23514',
+        null,
+        refused.name
+    )
+from (
+    values
+    ('', 'a failure has a reason'),
+    (repeat('x', 1001), 'a reason has its bounds')
+) as refused (error, name);
+reset role;
 set local role cardbase_gateway;
 select is(
     (
@@ -107,6 +218,18 @@ select throws_ok(
     'a deleted integration is not found'
 );
 reset role;
+set local role cardbase_worker;
+select is(
+    array[
+        app.get_sealed_settings(
+            tests.tenant('acme'), 'aaaaaaaa-0000-0000-0000-00000000000a', pg_temp.made_id()
+        )::text,
+        app.record_sync(tests.tenant('acme'), 'aaaaaaaa-0000-0000-0000-00000000000a', pg_temp.made_id())::text
+    ],
+    array[null, 'false'],
+    'neither does a worker find it'
+);
+reset role;
 select is_empty(
     $$
     select pg_proc.oid::regprocedure
@@ -115,8 +238,9 @@ select is_empty(
         pg_proc.pronamespace in ('api'::regnamespace, 'app'::regnamespace)
         and pg_proc.proname !~ '^(create|update)_integration$'
         and coalesce(pg_get_function_sqlbody(pg_proc.oid), pg_proc.prosrc) ~ 'sealed_settings'
+        and pg_proc.proname <> 'get_sealed_settings'
     $$,
-    'no function reads the sealed settings'
+    'but for the worker''s, no function reads the sealed settings'
 );
 
 select * from finish();
