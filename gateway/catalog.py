@@ -8,23 +8,21 @@ connection can die unnoticed), on SIGHUP, and when a name is not found, at most 
 import asyncio
 import logging
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from difflib import get_close_matches
 from functools import cached_property
 from time import monotonic
 from typing import Any, Final, Literal
 
-import asyncpg
 import msgspec
 
+from gateway.listener import FAILURES, RECONNECT_SECONDS, Connection, Listener
 from gateway.rpc_errors import Failure
 
 CHANNELS: Final = ("cardbase", "pgrst")
 RELOADS: Final = frozenset({"", "reload", "reload schema"})
 """Payloads of a notification that ask for a reload; the second channel is PostgREST's."""
 POLL_SECONDS: Final = 5.0
-RECONNECT_SECONDS: Final = 1.0
-TIME_LIMIT_SECONDS: Final = 5.0
-"""For each question to the database."""
 LEAST_AGE_SECONDS: Final = 1.0
 """A catalog younger than this is not read anew for a name that it doesn't have."""
 
@@ -181,11 +179,13 @@ def _ambiguous(functions: list[Function]) -> Failure:
 
 
 class CatalogKeeper:
-    """Reads the catalog, and reads it anew when it has changed. It has a connection of its own, beside the pool."""
+    """Reads the catalog, and reads it anew when it has changed, on the connection that listens."""
 
-    def __init__(self, url: str, *, keeps_statements: bool = True) -> None:
-        self._url = url
-        self._keeps_statements = keeps_statements
+    def __init__(self, listener: Listener) -> None:
+        self._listener = listener
+        for channel in CHANNELS:
+            listener.hear(channel, self._hear)
+        listener.at_begin(self._begin)
         self._wanted = asyncio.Event()
         self._attempts = asyncio.Condition()
         self._attempt = 0
@@ -236,54 +236,37 @@ class CatalogKeeper:
             pass
 
     async def _keep(self) -> None:
+        self._wanted.set()
         while True:
             try:
-                await self._listen()
-            except (
-                asyncpg.PostgresError,
-                asyncpg.InterfaceError,
-                asyncpg.InternalClientError,
-                OSError,
-                msgspec.MsgspecError,
-            ) as error:
+                if self._wanted.is_set() or await self._is_outdated():
+                    await self._load()
+            except (*FAILURES, msgspec.MsgspecError) as error:
                 self.failures += 1
                 logger.warning("the catalog could not be read", extra={"error": type(error).__name__})
                 await self._announce()
-            await asyncio.sleep(RECONNECT_SECONDS)
+                await asyncio.sleep(RECONNECT_SECONDS)
+                self._wanted.set()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._wanted.wait(), POLL_SECONDS)
 
-    async def _listen(self) -> None:
-        connection: asyncpg.Connection[Any] = await asyncpg.connect(
-            self._url,
-            timeout=TIME_LIMIT_SECONDS,
-            command_timeout=TIME_LIMIT_SECONDS,
-            statement_cache_size=100 if self._keeps_statements else 0,
-            server_settings={"application_name": "cardbase catalog"},
-        )
-        try:
-            # Behind a pooler that changes servers between transactions nobody would hear: the version is asked for.
-            for channel in CHANNELS if self._keeps_statements else ():
-                await connection.add_listener(channel, self._hear)
-            # Listening first: a change that comes while the catalog is read is not missed.
-            await self._load(connection)
-            while True:
-                try:
-                    await asyncio.wait_for(self._wanted.wait(), POLL_SECONDS)
-                except TimeoutError:
-                    version = await connection.fetchval("select api.catalog_version()")
-                    if self.current is not None and version == self.current.version:
-                        continue
-                await self._load(connection)
-        finally:
-            connection.terminate()
+    async def _is_outdated(self) -> bool:
+        """Behind a pooler that changes servers between transactions nobody would hear: the version is asked for."""
+        version = await self._listener.ask("select api.catalog_version()")
+        return self.current is None or version != self.current.version
 
-    def _hear(self, _: Any, __: int, ___: str, payload: object) -> None:
+    async def _begin(self, _: Connection) -> None:
+        if self.current is not None:  # else it is about to be read
+            self._wanted.set()
+
+    def _hear(self, payload: str) -> None:
         if payload in RELOADS:
             self._wanted.set()
 
-    async def _load(self, connection: "asyncpg.Connection[Any]") -> None:
+    async def _load(self) -> None:
         # Cleared first: whoever asks from now on asks for another one.
         self._wanted.clear()
-        answer = msgspec.json.decode(await connection.fetchval("select api.catalog()"), type=_Answer)
+        answer = msgspec.json.decode(await self._listener.ask("select api.catalog()"), type=_Answer)
         self.current = Catalog(answer.version, answer.functions)
         self._loaded_at = monotonic()
         self.loads += 1

@@ -5,46 +5,33 @@ own get and set are two steps, between which another request could read the same
 operation, which counts in one.
 
 While Redis does not answer each process counts for itself, by the same limit: the gate stays shut for whoever is over
-it, and the API stays up. Redis is asked again every other second, by one request.
+it, and the API stays up.
 """
 
-import logging
 import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from time import monotonic
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, cast
 from uuid import UUID
 
-from litestar.stores.base import StorageObject
-from litestar.stores.memory import MemoryStore
 from litestar.stores.redis import RedisStore
-from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError
 
 from gateway.errors import Refusal
 from gateway.exchange import Exchange, exchange_of, note, send_refusal
 from gateway.identity import Identifier
 from gateway.settings import Settings
+from gateway.stores import REDIS_FAILURES, BoundedStore, Breaker
 
 if TYPE_CHECKING:
     from litestar.types import ASGIApp, Message, Receive, Scope, Send
+    from redis.asyncio import Redis
 
 EVERYWHERE: Final = "*"
 """What a limit over all endpoints is over."""
 WINDOW_SECONDS: Final = 60
 MAXIMUM_COUNTERS: Final = 100_000
 """Counters that a process keeps in memory; the oldest gives way."""
-REDIS_CONNECTIONS: Final = 8
-"""Of each process, at most."""
-REDIS_TIMEOUT_SECONDS: Final = 1.0
-"""How long one request waits for Redis at most."""
-REDIS_PAUSE_SECONDS: Final = 2.0
-"""For how long Redis is left alone after it did not answer."""
 COUNT: Final = b"""
 local number = redis.call('incr', KEYS[1])
 local left = redis.call('pttl', KEYS[1])
@@ -55,8 +42,6 @@ end
 return {number, left}
 """
 """Counts in one step; a counter never stays without an end."""
-
-logger = logging.getLogger(__name__)
 
 Refuse = Callable[[Exchange, "Send", Refusal], Awaitable[None]]
 
@@ -75,49 +60,32 @@ class Counters(Protocol):
         """Counts one request, and answers which it is."""
 
 
-class MemoryCounters(MemoryStore):
+class MemoryCounters(BoundedStore):
     """Counters of one process. Counting awaits nothing, so no other request comes between."""
+
+    def __init__(self) -> None:
+        super().__init__(MAXIMUM_COUNTERS)
 
     async def count(self, key: str) -> Count:
         """Counts one request, and answers which it is."""
         counter = self._store.get(key)
         if counter is None or counter.expired:
-            # Put behind the others: they stand in the order in which their windows end.
-            self._store.pop(key, None)
-            self._make_room()
-            counter = self._store[key] = StorageObject.new(b"0", WINDOW_SECONDS)
+            counter = self.put(key, b"0", WINDOW_SECONDS)
         number = int(counter.data) + 1
         counter.data = b"%d" % number
         assert counter.expires_at is not None
         return Count(number, (counter.expires_at - datetime.now(UTC)).total_seconds())
 
-    def _make_room(self) -> None:
-        """Forgets two windows that are over, so that for each new one more than one goes; or the oldest, when full."""
-        for _ in range(2):
-            oldest = next(iter(self._store), None)
-            if oldest is None or not (self._store[oldest].expired or len(self._store) >= MAXIMUM_COUNTERS):
-                return
-            del self._store[oldest]
-
 
 class RedisCounters(RedisStore):
     """Counters in Redis, shared by all processes that use it."""
 
-    def __init__(self, url: str) -> None:
-        pool = BlockingConnectionPool.from_url(
-            url,
-            max_connections=REDIS_CONNECTIONS,
-            timeout=REDIS_TIMEOUT_SECONDS,
-            socket_timeout=REDIS_TIMEOUT_SECONDS,
-            socket_connect_timeout=REDIS_TIMEOUT_SECONDS,
-            # A connection that Redis has closed meanwhile is opened again, once; silence is not waited for again.
-            retry=Retry(NoBackoff(), 1, (RedisConnectionError,)),
-        )
-        super().__init__(Redis.from_pool(pool), namespace="cardbase", handle_client_shutdown=True)
-        self._count = self._redis.register_script(COUNT)
+    def __init__(self, redis: "Redis") -> None:
+        super().__init__(redis, namespace="cardbase")
+        self._count = redis.register_script(COUNT)
 
     async def count(self, key: str) -> Count:
-        """Counts one request, and answers which it is. Raises RedisError or OSError when Redis does not answer."""
+        """Counts one request, and answers which it is. Raises REDIS_FAILURES when Redis does not answer."""
         number, milliseconds = await self._count(keys=[self._make_key(key)], args=[WINDOW_SECONDS * 1000])
         return Count(number, milliseconds / 1000)
 
@@ -125,48 +93,28 @@ class RedisCounters(RedisStore):
 class FallbackCounters:
     """Counters in Redis while it answers, else in this process."""
 
-    def __init__(self, shared: Counters, own: Counters) -> None:
+    def __init__(self, shared: Counters, own: Counters, breaker: Breaker) -> None:
         self._shared = shared
         self._own = own
-        self._retry_at = 0.0
-        self._is_answering = True
+        self._breaker = breaker
 
     async def count(self, key: str) -> Count:
         """Counts one request, and answers which it is."""
-        now = monotonic()
-        if not self._is_answering and now < self._retry_at:
-            return await self._own.count(key)
-        self._retry_at = now + REDIS_PAUSE_SECONDS  # so that, while it does not answer, only this request waits for it
         try:
-            count = await self._shared.count(key)
-        except (RedisError, OSError) as error:
-            if self._is_answering:
-                logger.warning(
-                    "redis does not answer: each process counts for itself", extra={"error": type(error).__name__}
-                )
-            self._is_answering = False
+            return await self._breaker.ask(lambda: self._shared.count(key))
+        except REDIS_FAILURES:
             return await self._own.count(key)
-        if not self._is_answering:
-            logger.warning("redis answers again: all processes count together")
-        self._is_answering = True
-        return count
 
 
 class Limits:
     """The rate limits of one process."""
 
-    def __init__(self, settings: Settings, identifier: Identifier) -> None:
+    def __init__(self, settings: Settings, identifier: Identifier, redis: "Redis | None", breaker: Breaker) -> None:
         self._identifier = identifier
         self._per_minute = settings.rate_limit_per_minute
-        self._redis = RedisCounters(settings.redis_url) if settings.redis_url is not None else None
         self._counters: Counters = MemoryCounters()
-        if self._redis is not None:
-            self._counters = FallbackCounters(self._redis, self._counters)
-
-    async def close(self) -> None:
-        """Lets go of Redis."""
-        if self._redis is not None:
-            await self._redis.__aexit__(None, None, None)
+        if redis is not None:
+            self._counters = FallbackCounters(RedisCounters(redis), self._counters, breaker)
 
     def in_front_of(
         self,

@@ -22,13 +22,7 @@ begin
             detail = format('Expected 1 to 36,500, got %s.', purge_card_usage.retention_days),
             hint = 'Keep events for a day at least; to keep them for ever, do not purge them.';
     end if;
-    if purge_card_usage.maximum_rows between 1 and 100000 is not true then
-        raise exception using
-            errcode = 'invalid_parameter_value',
-            message = 'maximum_rows is out of range',
-            detail = format('Expected 1 to 100,000, got %s.', purge_card_usage.maximum_rows),
-            hint = 'Call with fewer rows, more often.';
-    end if;
+    perform app.check_maximum_rows(purge_card_usage.maximum_rows);
 
     with outdated as (
         select

@@ -13,13 +13,7 @@ as $$
 declare
     _purged bigint;
 begin
-    if purge_idempotency_store.maximum_rows between 1 and 100000 is not true then
-        raise exception using
-            errcode = 'invalid_parameter_value',
-            message = 'maximum_rows is out of range',
-            detail = format('Expected 1 to 100,000, got %s.', purge_idempotency_store.maximum_rows),
-            hint = 'Call with fewer rows, more often.';
-    end if;
+    perform app.check_maximum_rows(purge_idempotency_store.maximum_rows);
 
     with expired as (
         select

@@ -14,13 +14,7 @@ declare
     _tokens bigint;
     _attempts bigint;
 begin
-    if purge_sign_in.maximum_rows between 1 and 100000 is not true then
-        raise exception using
-            errcode = 'invalid_parameter_value',
-            message = 'maximum_rows is out of range',
-            detail = format('Expected 1 to 100,000, got %s.', purge_sign_in.maximum_rows),
-            hint = 'Call with fewer rows, more often.';
-    end if;
+    perform app.check_maximum_rows(purge_sign_in.maximum_rows);
 
     with expired as (
         select

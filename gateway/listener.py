@@ -1,0 +1,150 @@
+"""What the database announces (NOTIFY), heard on one connection of each process, beside the pool.
+
+The connection is opened anew whenever it is lost. What was announced meanwhile is not heard, so whoever listens is
+told that listening has begun, and looks for itself.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, TypeAlias
+
+import asyncpg
+
+RECONNECT_SECONDS: Final = 1.0
+TIME_LIMIT_SECONDS: Final = 5.0
+"""For each question to the database."""
+FAILURES: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
+"""What a question may fail by; TimeoutError is among them."""
+
+logger = logging.getLogger(__name__)
+
+Connection: TypeAlias = "asyncpg.Connection[Any]"
+Hear = Callable[[str], None]
+Begin = Callable[[Connection], Awaitable[None]]
+
+
+class Listener:
+    """The connection of one process that listens. It can be asked questions, too, one at a time.
+
+    Where keeps_session is False, a pooler changes servers between transactions: then nothing is ever heard. One that
+    nobody told of is known by the number of its process, which is not the server's.
+    """
+
+    def __init__(self, url: str, *, keeps_session: bool = True) -> None:
+        self._url = url
+        self._keeps_session = keeps_session
+        self._hears = False
+        self._hearers: dict[str, list[Hear]] = {}
+        self._beginners: list[Begin] = []
+        self._connection: Connection | None = None
+        self._attempted = asyncio.Event()
+        self._is_busy = asyncio.Lock()
+        self._catching_up: asyncio.Task[bool] | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    def hear(self, channel: str, hear: Hear) -> None:
+        """Has each payload of a channel handed over. To be said before the start."""
+        self._hearers.setdefault(channel, []).append(hear)
+
+    def at_begin(self, begin: Begin) -> None:
+        """Has something done whenever listening has begun, on its connection. To be said before the start."""
+        self._beginners.append(begin)
+
+    def start(self) -> None:
+        """Begins to listen, in a task of its own."""
+        self._task = asyncio.create_task(self._keep())
+
+    async def close(self) -> None:
+        """Ends it."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    @property
+    def is_listening(self) -> bool:
+        """Whether what is announced is heard."""
+        return self._hears and self._connection is not None
+
+    async def ask(self, sql: str) -> Any:
+        """The one value that a statement answers. Waits for a connection, but for one attempt only. Raises FAILURES."""
+        if self._connection is None:
+            await self._attempted.wait()
+        async with self._is_busy:
+            if self._connection is None:
+                raise asyncpg.ConnectionDoesNotExistError("the database does not answer")
+            try:
+                return await self._connection.fetchval(sql)
+            except (OSError, asyncpg.InterfaceError, asyncpg.InternalClientError):
+                self._connection.terminate()
+                raise
+
+    async def catch_up(self, seconds: float) -> bool:
+        """Waits until all is heard that was committed before; False when that is not known in time.
+
+        A server sends a connection what it has announced before it says that it is done with a statement. One that
+        selects nothing will do, and one is enough for all who ask meanwhile.
+        """
+        if not self.is_listening:
+            return False
+        if self._catching_up is None:
+            self._catching_up = asyncio.create_task(self._catch_up())
+        try:
+            async with asyncio.timeout(seconds):
+                return await asyncio.shield(self._catching_up)
+        except TimeoutError:
+            return False
+
+    async def _catch_up(self) -> bool:
+        async with self._is_busy:
+            self._catching_up = None  # from here on it would be too early for those who come
+            if self._connection is None:
+                return False
+            try:
+                await self._connection.execute("select")
+            except FAILURES:
+                self._connection.terminate()
+                return False
+            return True
+
+    async def _keep(self) -> None:
+        while True:
+            try:
+                await self._listen()
+            except FAILURES as error:
+                logger.warning("the database can't be listened to", extra={"error": type(error).__name__})
+            self._wake()
+            await asyncio.sleep(RECONNECT_SECONDS)
+
+    async def _listen(self) -> None:
+        connection: Connection = await asyncpg.connect(
+            self._url,
+            timeout=TIME_LIMIT_SECONDS,
+            command_timeout=TIME_LIMIT_SECONDS,
+            statement_cache_size=100 if self._keeps_session else 0,
+            server_settings={"application_name": "cardbase listener"},
+        )
+        lost = asyncio.Event()
+        connection.add_termination_listener(lambda _: lost.set())
+        try:
+            server = await connection.fetchval("select pg_catalog.pg_backend_pid()")
+            self._hears = self._keeps_session and server == connection.get_server_pid()
+            for channel in self._hearers if self._hears else ():
+                await connection.add_listener(channel, self._hear)
+            for begin in self._beginners:
+                await begin(connection)
+            self._connection = connection
+            self._wake()
+            await lost.wait()
+        finally:
+            self._connection = None
+            connection.terminate()
+
+    def _wake(self) -> None:
+        """Tells those who wait that an attempt has ended; who comes from now on waits for the next."""
+        self._attempted.set()
+        self._attempted.clear()
+
+    def _hear(self, _: Any, __: int, channel: str, payload: object) -> None:
+        for hear in self._hearers[channel]:
+            hear(str(payload))
