@@ -19,10 +19,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from math import ceil, log2
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from uuid import uuid4
 
 import httpx
@@ -32,7 +33,7 @@ matplotlib.use("agg")
 
 from matplotlib import pyplot
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator, MultipleLocator
 
 REPOSITORY: Final = Path(__file__).resolve().parent.parent
 DASHBOARDS: Final = REPOSITORY / "ops" / "grafana" / "dashboards"
@@ -47,6 +48,24 @@ UNITS: Final[dict[str, Callable[[float], str]]] = {
     "bytes": lambda value: f"{value / 2**20:.0f} MiB",
     "bool_yes_no": lambda value: "yes" if value else "no",
 }
+
+
+HEADER: Final = 2.6
+GAP: Final = 0.12
+"""Above the panels, and around each: in the dashboard's grid."""
+GREY: Final = "#6b7280"
+
+Series = tuple[str, list[list[Any]]]
+"""The legend, and [[time, value], …]."""
+
+
+class Run(NamedTuple):
+    """What is drawn: from when to when, in words, and the seconds after the start at which the load changed."""
+
+    start: float
+    end: float
+    what: str
+    changes: Sequence[float] = ()
 
 
 def show(value: float, unit: str) -> str:
@@ -132,17 +151,21 @@ def running(command: list[str], folder: Path, answers: str, **variables: str) ->
         process.wait(60)
 
 
-def run_and_measure(seconds: float, folder: Path) -> Iterator[str]:
-    """Starts everything, puts load on it, and yields the address of the Prometheus that has watched."""
+def run_and_measure(seconds: float, folder: Path) -> Iterator[tuple[str, Run]]:
+    """Starts everything, puts load on it, and yields the address of the Prometheus that has watched, and the run."""
     prometheus = shutil.which("prometheus") or sys.exit("prometheus is missing (Debian: apt-get install prometheus)")
     gateway_port, worker_port, port = free_port(), free_port(), free_port()
     command = [sys.executable, "-c", "from gateway.cli import main; main()"]
     environment = {"PYTHONPATH": str(REPOSITORY), "DATA_FOLDER": str(folder / "data"), "DATABASE_POOL_MAX": "8"}
-    jobs = {"cardbase-gateway": gateway_port, "cardbase-worker": worker_port}
+    jobs = {"gateway": gateway_port, "worker": worker_port}
     configuration = {
         "global": {"scrape_interval": f"{SCRAPE_SECONDS}s", "scrape_timeout": f"{SCRAPE_SECONDS}s"},
         "scrape_configs": [
-            {"job_name": name, "static_configs": [{"targets": [f"127.0.0.1:{port}"]}]} for name, port in jobs.items()
+            {
+                "job_name": f"cardbase-{name}",
+                "static_configs": [{"targets": [f"127.0.0.1:{port}"], "labels": {"instance": name}}],
+            }
+            for name, port in jobs.items()
         ],
     }
     (folder / "prometheus.yml").write_text(json.dumps(configuration))
@@ -158,9 +181,20 @@ def run_and_measure(seconds: float, folder: Path) -> Iterator[str]:
         arguments = [prometheus, *arguments, f"--web.listen-address=127.0.0.1:{port}"]
         stack.enter_context(running(arguments, folder, f"{watching}/-/ready"))
         print(f"load on {address} for {seconds:.0f} s", flush=True)
+        # Prometheus looks for its targets some seconds after its start.
+        while len(query(watching, "up == 1", time.time(), time.time())) < len(jobs):
+            time.sleep(0.1)
+        start = time.time()
         asyncio.run(put_load(address, seconds))
+        end = time.time()
         time.sleep(2 * SCRAPE_SECONDS)
-        yield watching
+        clients = ", ".join(map(str, CLIENTS))
+        what = (
+            f"{clients} clients of {len(TENANTS)} tenants for {seconds / len(CLIENTS):.0f} s each (dotted lines);"
+            f" client, 2 gateway processes, worker, database and Prometheus share {os.cpu_count()} processors"
+        )
+        changes = [seconds * quarter / len(CLIENTS) for quarter in range(1, len(CLIENTS))]
+        yield watching, Run(start, end, what, changes)
 
 
 # --- the picture --------------------------------------------------------------------------------------------------
@@ -176,31 +210,32 @@ def query(prometheus: str, expression: str, start: float, end: float) -> list[tu
     return [(series["metric"], series["values"]) for series in answer["data"]["result"]]
 
 
-def draw(prometheus: str, dashboard: dict[str, Any], start: float, end: float, file: Path) -> None:
+def draw(prometheus: str, dashboard: dict[str, Any], run: Run, file: Path) -> None:
     """Draws a dashboard's panels, in its own layout, into one picture."""
-    panels = [panel for panel in dashboard["panels"] if panel["type"] != "row"]
-    height = max(panel["gridPos"]["y"] + panel["gridPos"]["h"] for panel in panels)
-    figure = pyplot.figure(figsize=(22, height * 0.5), facecolor="#f4f5f7")
+    panels = dashboard["panels"]
+    height = HEADER + max(panel["gridPos"]["y"] + panel["gridPos"]["h"] for panel in panels)
+    figure = pyplot.figure(figsize=(22, height * 0.52), facecolor="#eef0f3")
+    when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(run.end))
+    figure.text(0.008, 1 - 0.9 / height, dashboard["title"], fontsize=22, fontweight="bold", va="center")
+    figure.text(0.008, 1 - 1.9 / height, run.what, fontsize=13, color=GREY, va="center")
+    figure.text(0.992, 1 - 0.9 / height, when, fontsize=13, color=GREY, va="center", ha="right")
     for panel in panels:
         place = panel["gridPos"]
-        is_number = panel["type"] == "stat"
-        axes = figure.add_axes(
-            (
-                (place["x"] + (0.1 if is_number else 0.9)) / 24,
-                1 - (place["y"] + place["h"] - (0.2 if is_number else 1.0)) / height,
-                (place["w"] - (0.2 if is_number else 1.3)) / 24,
-                (place["h"] - (0.4 if is_number else 1.8)) / height,
-            )
-        )
+        left, right = (place["x"] + GAP) / 24, (place["x"] + place["w"] - GAP) / 24
+        top = 1 - (HEADER + place["y"] + GAP) / height
+        bottom = 1 - (HEADER + place["y"] + place["h"] - GAP) / height
+        if panel["type"] == "row":
+            figure.text(left, (top + bottom) / 2, panel["title"], fontsize=16, color=GREY, va="center")
+            continue
+        box = figure.add_axes((left, bottom, right - left, top - bottom), xticks=[], yticks=[])
+        for side in box.spines.values():
+            side.set_color("#d5d8dd")
         series = [
             (_legend(target["legendFormat"], labels), values)
             for target in panel["targets"]
-            for labels, values in query(prometheus, _at(target["expr"], end - start), start, end)
+            for labels, values in query(prometheus, _at(target["expr"], run.end - run.start), run.start, run.end)
         ]
-        (_number if is_number else _graph)(axes, panel, series, start)
-    for row in (panel for panel in dashboard["panels"] if panel["type"] == "row"):
-        figure.text(0.008, 1 - (row["gridPos"]["y"] + 0.9) / height, row["title"], fontsize=15, color="#555555")
-    figure.text(0.995, 0.002, time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(end)), ha="right", color="#888888")
+        (_number if panel["type"] == "stat" else _graph)(box, panel, series, run)
     file.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(file, dpi=80, facecolor=figure.get_facecolor())
     pyplot.close(figure)
@@ -215,52 +250,74 @@ def _legend(template: str, labels: dict[str, str]) -> str:
     return re.sub(r"\{\{(\w+)\}\}", lambda found: labels.get(found[1], ""), template) or "value"
 
 
-def _number(axes: Axes, panel: dict[str, Any], series: list[tuple[str, list[list[Any]]]], _: float) -> None:
+def _number(box: Axes, panel: dict[str, Any], series: list[Series], run: Run) -> None:
     unit = panel["fieldConfig"]["defaults"]["unit"]
-    values = [float(value) for _, points in series for _, value in points if value != "NaN"]
-    axes.set_xticks([])
-    axes.set_yticks([])
-    for side in axes.spines.values():
-        side.set_color("#dddddd")
-    for legend, points in series[:1]:
-        axes.fill_between(range(len(points)), [float(value) for _, value in points], color="#cfe3f7", linewidth=0)
-        axes.margins(x=0, y=0.6)
-        text = show(values[-1], unit) if values else "nothing"
-        is_name = panel["options"].get("textMode") == "value_and_name"
-        axes.text(
-            0.5, 0.42, legend if is_name else text, transform=axes.transAxes, fontsize=22, ha="center", va="center"
-        )
-    axes.set_title(panel["title"], fontsize=11, loc="center", y=0.76)
+    legend, points = next(iter(series), ("", []))
+    moments = [moment for moment, value in points if value != "NaN"]
+    values = [float(value) for _, value in points if value != "NaN"]
+    text = show(values[-1], unit) if values else "nothing"
+    if panel["options"].get("textMode") == "value_and_name":
+        text = legend
+    box.text(0.5, 0.86, panel["title"], transform=box.transAxes, fontsize=13, ha="center", va="center")
+    box.text(0.5, 0.55, text, transform=box.transAxes, fontsize=26, ha="center", va="center", fontweight="bold")
+    line = box.inset_axes((0, 0, 1, 0.34))
+    line.set_axis_off()
+    line.fill_between(moments, values, color="#cfe3f7", linewidth=0)
+    line.set(xlim=(run.start, run.end), ylim=(0, 1.05 * max(values, default=0) or 1))
 
 
-def _graph(axes: Axes, panel: dict[str, Any], series: list[tuple[str, list[list[Any]]]], start: float) -> None:
+def _graph(box: Axes, panel: dict[str, Any], series: list[Series], run: Run) -> None:
     defaults = panel["fieldConfig"]["defaults"]
+    unit = defaults["unit"]
     lines = [
-        (legend, [moment - start for moment, _ in points], [float(value) for _, value in points])
+        (legend, [moment - run.start for moment, _ in points], [float(value) for _, value in points])
         for legend, points in series
         if any(value not in ("NaN", "0") for _, value in points)
     ]
+    columns = 2 if max((len(legend) for legend, _, _ in lines), default=0) > 16 else 4
+    # Beneath the graph there is room for the times and for the legend's lines.
+    beneath = 0.13 + 0.07 * ceil(len(lines) / columns)
+    axes = box.inset_axes((0.1, beneath, 0.87, 0.87 - beneath))
     if lines and defaults["custom"]["stacking"]["mode"] == "normal":
         moments = sorted({moment for _, xs, _ in lines for moment in xs})
         stacked = [[dict(zip(xs, ys, strict=True)).get(moment, 0.0) for moment in moments] for _, xs, ys in lines]
-        axes.stackplot(moments, stacked, labels=[legend for legend, _, _ in lines], alpha=0.75)
+        axes.stackplot(moments, stacked, labels=[legend for legend, _, _ in lines], alpha=0.8, linewidth=0)
     else:
         for legend, xs, ys in lines:
-            axes.plot(xs, ys, label=legend, linewidth=1.6)
-    axes.set_title(panel["title"], fontsize=12, loc="left", fontweight="bold")
-    axes.set_ylim(bottom=0)
-    axes.margins(x=0)
-    axes.grid(color="#e3e3e3")
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: show(value, defaults["unit"])))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0f} s"))
-    axes.tick_params(labelsize=8, color="#bbbbbb")
-    for side in axes.spines.values():
-        side.set_color("#dddddd")
-    if lines:
-        columns = 1 if max(len(legend) for legend, _, _ in lines) > 22 else 3
-        axes.legend(fontsize=7, loc="upper left", ncols=columns, framealpha=0.7)
+            axes.plot(xs, ys, label=legend, linewidth=2)
+    box.text(0.02, 0.93, panel["title"], transform=box.transAxes, fontsize=14, fontweight="bold", va="center")
+    if unit == "reqps":
+        box.text(0.97, 0.93, "per second", transform=box.transAxes, fontsize=11, color=GREY, va="center", ha="right")
+    # A line at the top, such as a maximum, is not to be taken for the frame.
+    top = 1.08 * axes.get_ylim()[1] if lines else 1
+    axes.set(xlim=(0, run.end - run.start), ylim=(0, top))
+    if unit == "bytes":
+        axes.yaxis.set_major_locator(MultipleLocator(2 ** ceil(log2(top / 5))))
     else:
-        axes.text(0.5, 0.5, "nothing", transform=axes.transAxes, ha="center", color="#999999")
+        axes.yaxis.set_major_locator(MaxNLocator(5, integer=unit == "none"))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: show(value, unit)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0f} s"))
+    axes.grid(color="#e6e8eb")
+    axes.set_axisbelow(True)
+    axes.tick_params(labelsize=10, color="#bbbbbb", labelcolor="#444444")
+    for moment in run.changes:
+        axes.axvline(moment, color=GREY, linewidth=1, linestyle=":")
+    for side in axes.spines.values():
+        side.set_visible(False)
+    if lines:
+        handles, labels = axes.get_legend_handles_labels()
+        box.legend(
+            *(handles, labels),
+            loc="lower left",
+            bbox_to_anchor=(0.015, 0.01),
+            ncols=columns,
+            fontsize=10.5,
+            frameon=False,
+            borderpad=0.2,
+            handlelength=1.4,
+        )
+    else:
+        axes.text(0.5, 0.5, "nothing", transform=axes.transAxes, fontsize=13, ha="center", color=GREY)
 
 
 def main() -> None:
@@ -275,11 +332,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="cardbase-report-") as name:
         folder = Path(name)
         folder.chmod(0o711)
-        watched = iter([arguments.prometheus]) if arguments.prometheus else run_and_measure(arguments.seconds, folder)
-        start = time.time()
-        for prometheus in watched:
-            end = time.time()
-            draw(prometheus, dashboard, min(start, end - arguments.seconds), end, arguments.output)
+        if arguments.prometheus:
+            now = time.time()
+            what = f"The last {arguments.seconds:.0f} s"
+            watched = iter([(arguments.prometheus, Run(now - arguments.seconds, now, what))])
+        else:
+            watched = run_and_measure(arguments.seconds, folder)
+        for prometheus, run in watched:
+            draw(prometheus, dashboard, run, arguments.output)
     print(arguments.output)
 
 

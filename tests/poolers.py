@@ -50,7 +50,6 @@ def through_pgbouncer(server: Server, *roles: str, connections: int = 20) -> Ite
             pool_mode = transaction
             default_pool_size = {connections}
             max_client_conn = 500
-            application_name_add_host = 1
             """
         )
         for path in (folder / "users", folder / "pgbouncer.ini"):
@@ -78,7 +77,7 @@ def through_pgbouncer(server: Server, *roles: str, connections: int = 20) -> Ite
                     return probe.connect_ex(("127.0.0.1", port)) == 0
 
             wait_until(answers, 30)
-            yield replace(server, address=address)
+            yield replace(server, address=address, behind=server)
         finally:
             process.terminate()
             process.wait(30)

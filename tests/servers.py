@@ -17,6 +17,7 @@ from gateway import embedded
 from gateway.settings import Settings
 
 LOGIN_ROLES: Final = ("cardbase_gateway", "cardbase_service", "cardbase_worker")
+IMAGE_FOLDER: Final = Path(__file__).parents[1] / "ops" / "database"
 PASSWORD: Final = "cardbase-tests"
 """Of the login roles, where the server asks for one."""
 
@@ -30,11 +31,15 @@ class ProgramError(AssertionError):
 
 @dataclass(frozen=True)
 class Server:
-    """A running cluster. `deployer` is the role that deploys into it, `maintenance` a database of it."""
+    """A running cluster. `deployer` is the role that deploys into it, `maintenance` a database of it.
+
+    behind: the same past the pooler that some roles' way leads through.
+    """
 
     address: Callable[[str, str], str]
     deployer: str
     maintenance: str
+    behind: "Server | None" = None
 
     def url(self, user: str | None = None, database: str | None = None) -> str:
         """Where a role (default: the deployer) reaches a database (default: the maintenance one)."""
@@ -65,6 +70,10 @@ class Database:
     def url(self, user: str | None = None) -> str:
         """Where a role (the deployer) reaches this database."""
         return self.server.url(user, self.name)
+
+    def session_url(self, user: str | None = None) -> str:
+        """The same past any pooler: for who leaves something behind on a session."""
+        return (self.server.behind or self.server).url(user, self.name)
 
     def execute(self, *statements: str, user: str | None = None) -> str:
         """Runs statements one by one, each in a transaction of its own; answers what they select."""
@@ -164,13 +173,17 @@ def debian_programs(version: int) -> Path:
 
 @contextmanager
 def container_server() -> Iterator[Server]:
-    """PostgreSQL in a container; CARDBASE_TEST_IMAGE names the image."""
+    """The database image of compose.yaml, built if need be, in a container; POSTGRES_IMAGE names its base as there."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # those of testcontainers' own imports
+        from testcontainers.core.image import DockerImage
         from testcontainers.postgres import PostgresContainer
 
-    image = os.environ.get("CARDBASE_TEST_IMAGE", "postgres:18")
-    container = PostgresContainer(image, username="postgres", password=PASSWORD, dbname="postgres", driver=None)
+    base = os.environ.get("POSTGRES_IMAGE")
+    arguments = {"BASE_IMAGE": base} if base else {}
+    image = DockerImage(IMAGE_FOLDER, tag="cardbase-database-test", clean_up=False, buildargs=arguments).build()
+    container = PostgresContainer(str(image), username="postgres", password=PASSWORD, dbname="postgres", driver=None)
+    container.with_command(["postgres", *(part for name, value in FAST.items() for part in ("-c", f"{name}={value}"))])
     with container, running_server(container.get_connection_url()) as server:
         yield server
 

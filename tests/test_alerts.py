@@ -74,3 +74,25 @@ def test_an_alert_is_tried_both_ways(name: str) -> None:
         if case["alertname"] == name
     }
     assert outcomes == {True, False}, "one case in which it fires, one in which it stays quiet"
+
+
+def alert_rows() -> list[str]:
+    """A row of the runbook's table for each alert: where it is explained, its severity, and the case that fires it."""
+    fired: dict[str, str] = {}
+    for file in CASES:
+        for test in yaml.safe_load(file.read_text())["tests"]:
+            for case in test["alert_rule_test"]:
+                if case["exp_alerts"]:
+                    fired.setdefault(case["alertname"], f"`{file.name}`: {test['name']}")
+    rows = []
+    for _, rule in sorted(alerts(), key=lambda each: GROUPS.index(each[0])):
+        name, said = rule["alert"], rule["annotations"]
+        link, since = f"[{name}](#{said['runbook_url'].partition('#')[2]})", rule.get("for", "at once")
+        rows.append(f"| {link} | {rule['labels']['severity']} | {since} | {said['summary']} | {fired[name]} |")
+    return rows
+
+
+def test_the_runbook_lists_all_alerts_with_the_case_that_fires_each() -> None:
+    table = re.findall(r"^\| \[Cardbase.*$", (REPOSITORY / "docs" / "runbook.md").read_text(), re.MULTILINE)
+
+    assert table == alert_rows()

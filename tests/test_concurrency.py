@@ -13,7 +13,7 @@ from uuid import UUID, uuid4
 import asyncpg
 import httpx
 import pytest
-from gateways import Gateway, wait_until
+from gateways import Gateway, settings_of, wait_until
 from locks import waiting_for_locks
 from servers import Database
 from tables import EMPTY, query, row_counts
@@ -162,9 +162,13 @@ async def crowd(
 
 
 def deadlocks(database: Database) -> int:
-    """How many deadlocks the database has seen. A session reports them when it ends at the latest."""
-    others = "select count(*) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()"
-    wait_until(lambda: database.execute(others) == "0")
+    """How many deadlocks the database has seen. A session reports them when it ends at the latest.
+
+    Those of a pooler outlive its clients: they are ended.
+    """
+    others = "from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()"
+    database.execute(f"select pg_terminate_backend(pid) {others}")
+    wait_until(lambda: database.execute(f"select count(*) {others}") == "0")
     return int(database.execute("select deadlocks from pg_stat_database where datname = current_database()"))
 
 
@@ -369,7 +373,7 @@ class Tracker:
 @asynccontextmanager
 async def tracker(database: Database, **settings: Any) -> AsyncIterator[Tracker]:
     """The way to the database, idle again at the end."""
-    configuration = Settings(**settings)
+    configuration = settings_of(**settings)
     pool = Pool(database.url("cardbase_gateway"), configuration)
     await pool.open()
     try:

@@ -57,16 +57,19 @@ def services() -> dict[str, dict[str, Any]]:
 # --- compose.yaml -------------------------------------------------------------------------------------------------
 
 
-def test_compose_takes_the_file(tmp_path: Path) -> None:
-    for command in (["docker", "compose"], ["docker-compose"]):
-        if shutil.which(command[0]) is None:
-            continue
-        if subprocess.run([*command, "version"], capture_output=True, check=False).returncode == 0:
-            arguments = ["--file", str(COMPOSE), "config", "--quiet"]
-            done = subprocess.run([*command, *arguments], capture_output=True, text=True, check=False)
-            assert (done.returncode, done.stderr) == (0, "")
-            return
-    pytest.skip("docker compose is not installed: apt-get install docker-compose")
+def _compose_commands() -> list[list[str]]:
+    """All that are installed, of the new kind and of the old; without one the test is skipped."""
+    commands = (["docker", "compose"], ["docker-compose"])
+    found = [command for command in commands if shutil.which(command[0]) and _succeeds(*command, "version")]
+    return found or pytest.skip("docker compose is not installed: apt-get install docker-compose")
+
+
+def test_compose_takes_the_file() -> None:
+    """The new kind refuses limits that the old one takes, and the other way round."""
+    for command in _compose_commands():
+        arguments = ["--file", str(COMPOSE), "config", "--quiet"]
+        done = subprocess.run([*command, *arguments], capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (0, ""), command
 
 
 def test_all_services_are_there(services: dict[str, dict[str, Any]]) -> None:
@@ -85,8 +88,7 @@ def test_a_service_has_no_more_power_than_it_needs(services: dict[str, dict[str,
         assert re.fullmatch(r"[1-9]\d*:\d+", service["user"]), "nobody is root"
     else:
         assert service["image"].startswith("${CARDBASE_IMAGE"), "the image's own user is not root"
-    limits = service["deploy"]["resources"]["limits"]
-    assert set(limits) == {"cpus", "memory"}
+    assert {"cpus", "mem_limit"} <= service.keys()
     assert service["logging"]["options"]["max-size"]
 
 
@@ -121,8 +123,9 @@ def test_only_the_machine_itself_reaches_the_ports(services: dict[str, dict[str,
     assert len(published) == 3
     assert all(port.startswith("127.0.0.1:") for port in published)
     assert compose()["networks"]["inside"] == {"internal": True}
-    for name in ("db", "redis", "deploy", "worker"):
+    for name in ("db", "redis", "deploy"):
         assert services[name]["networks"] == ["inside"], "out of reach from outside"
+    assert "ports" not in services["worker"], "it reaches out, and nobody reaches in"
 
 
 def test_no_secret_is_in_the_file(services: dict[str, dict[str, Any]]) -> None:
@@ -181,13 +184,10 @@ def test_secrets_are_made_once_and_differ(tmp_path: Path) -> None:
 
 def _compose_command() -> list[str]:
     """docker compose, where an engine is there that has the images; else the test is skipped."""
-    for command in (["docker", "compose"], ["docker-compose"]):
-        if shutil.which(command[0]) and _succeeds(*command, "version"):
-            break
-    else:
-        pytest.skip("docker compose is not installed: apt-get install docker-compose")
+    command = _compose_commands()[0]
     redis = os.environ.get("REDIS_IMAGE", "docker.io/library/redis:8.2.2-alpine")
-    if not _succeeds("docker", "image", "inspect", "cardbase", "cardbase-database", redis):
+    images = ("cardbase", "cardbase-database", redis)
+    if not shutil.which("docker") or not _succeeds("docker", "image", "inspect", *images):
         pytest.skip("no docker engine that has the images: make up builds them")
     return command
 

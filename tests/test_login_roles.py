@@ -17,7 +17,7 @@ from world import Function, Tenant
 @asynccontextmanager
 async def connected(database: Database, role: str | None = None) -> "AsyncIterator[asyncpg.Connection[Any]]":
     """A connection as a role, else as the superuser."""
-    connection = await asyncpg.connect(database.url(role), password=PASSWORD if role else None)
+    connection = await asyncpg.connect(database.session_url(role), password=PASSWORD if role else None)
     try:
         yield connection
     finally:
