@@ -4,9 +4,11 @@ import asyncio
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from importlib import import_module
 from pathlib import Path
 from shutil import which
+from threading import Thread
 from uuid import UUID
 
 import click
@@ -51,32 +53,50 @@ def main() -> None:
     """cardbase: a multi-tenant store for cards, where the database is the application."""
 
 
+def _load_settings(*, make_keys: bool) -> Settings:
+    """The settings, with keys of its own for a machine of one's own (gateway.keys)."""
+    from gateway.keys import own_keys
+
+    os.environ.update(own_keys(load_settings(os.environ), make=make_keys))
+    return load_settings(os.environ)
+
+
 @contextmanager
-def _database(settings: Settings) -> Iterator[tuple[str, str]]:
-    """The database to serve from, as (gateway's URL, trusted service's URL): DATABASE_URL, or the embedded one.
+def _database(settings: Settings) -> Iterator[tuple[str, str, str | None]]:
+    """The database to serve from, as the URLs of gateway, service and worker: DATABASE_URL, or the embedded one.
 
     The embedded one is started, and deployed to, first.
     """
     if settings.database_url is not None:
-        yield settings.database_url, "as cardbase_service, at your DATABASE_URL"
+        yield settings.database_url, "as cardbase_service, at your DATABASE_URL", settings.worker_database_url
         return
     from gateway.deploy import deploy
     from gateway.embedded import running
 
+    if not (settings.data_folder / "postgres").exists():
+        # The first deploy needs it. It loads while the server is being made.
+        Thread(target=import_module, args=("gateway.queue",)).start()
     with running(settings.data_folder) as database:
         asyncio.run(deploy(database.url()))
-        yield database.url("cardbase_gateway"), database.url("cardbase_service")
+        yield database.url("cardbase_gateway"), database.url("cardbase_service"), database.url("cardbase_worker")
 
 
 @main.command()
-def serve() -> None:
-    """Serve the API. Without DATABASE_URL, on an embedded PostgreSQL under .cardbase/."""
+@click.option(
+    "--worker/--no-worker",
+    "has_worker",
+    default=None,
+    help="Whether a worker runs beside the gateway.  [default: with the embedded database, and not with another]",
+)
+def serve(has_worker: bool | None) -> None:
+    """Serve the API. Without DATABASE_URL, on an embedded PostgreSQL under .cardbase/, and with a worker."""
+    from gateway.beside import worker_beside
     from gateway.identity import check_identity
     from gateway.logs import configure_logging
     from gateway.serve import leave_on_signals
     from gateway.serve import serve as run
 
-    settings = load_settings(os.environ)
+    settings = _load_settings(make_keys=True)
     configure_logging(settings.log_level)
     check_identity(settings)
     leave_on_signals()
@@ -87,10 +107,15 @@ def serve() -> None:
         credentials = f'-H "Authorization: Bearer $({program} token --tenant {EXAMPLE_TENANT})"'
     else:
         credentials = "-H 'Authorization: Bearer …'"
-    with _database(settings) as (gateway_url, service_url):
+    if has_worker and settings.database_url is not None and settings.worker_database_url is None:
+        raise SettingsError("WORKER_DATABASE_URL: is needed for --worker where DATABASE_URL is set")
+    if has_worker is None:
+        has_worker = settings.database_url is None
+    with _database(settings) as (gateway_url, service_url, worker_url), ExitStack() as stack:
         banner = BANNER.format(service_url=service_url, credentials=credentials)
+        beside = stack.enter_context(worker_beside(worker_url)) if has_worker and worker_url else None
         try:
-            run(settings, gateway_url, banner)
+            run(settings, gateway_url, banner, beside)
         except OSError as error:
             raise SettingsError(f"HOST, PORT: {settings.host}:{settings.port} can't be had: {error.strerror}") from None
 
@@ -126,17 +151,19 @@ def deploy(check: bool, everything: bool) -> None:
 
 @main.command()
 @click.option("--once", is_flag=True, help="Do what maintenance there is now, and end.")
-def worker(once: bool) -> None:
-    """Keep the database tidy: remove what has expired, and old usage events after USAGE_RETENTION_DAYS.
+@click.option("--beside-gateway", is_flag=True, hidden=True, help="End when standard input does.")
+def worker(once: bool, beside_gateway: bool) -> None:
+    """Carry out jobs, and keep the database tidy: remove what has expired, and old usage events and jobs.
 
     Connects by WORKER_DATABASE_URL, as cardbase_worker; without it to the embedded PostgreSQL under .cardbase/.
     """
-    from gateway.worker import work, work_once
+    from gateway.worker import work, work_beside, work_once
 
     settings = load_settings(os.environ)
     with _worker_database(settings) as url:
         if not once:
-            work(settings, url)
+            run = work_beside if beside_gateway else work
+            run(settings, url)
             return
         removed = work_once(settings, url)
     if removed is None:
@@ -230,7 +257,7 @@ def token(tenant_id: UUID, user_id: UUID | None, minutes: int | None, key: Path 
     """Print a bearer token to try the API with, signed with JWT_SECRET_KEY."""
     from gateway.identity import Identity, issue_token
 
-    settings = load_settings(os.environ)
+    settings = _load_settings(make_keys=False)
     private_key = None if key is None else key.read_text(encoding="utf-8")
     click.echo(issue_token(settings, Identity(tenant_id, user_id), minutes=minutes, private_key=private_key))
 

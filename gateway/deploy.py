@@ -1,7 +1,8 @@
 """Puts db/ into a database: all of it or none of it.
 
 One transaction under an advisory lock runs, in this order: db/setup as the deploying role, then as
-cardbase_owner db/functions/foundation, the migrations not yet applied, all other functions, and the policies.
+cardbase_owner db/functions/foundation, what PgQueuer wants of its tables in schema queue, the migrations not yet
+applied, all other functions, and the policies.
 A ledger in schema deployment remembers what was applied, so that a file without a change is left alone.
 """
 
@@ -12,6 +13,7 @@ import random
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
@@ -169,13 +171,14 @@ class _Tree:
 
     setup: list[_File]
     foundation: list[_File]
+    queue: _File
     migrations: list[_File]
     functions: list[_File]
     policies: list[_File]
 
     @property
     def repeatable(self) -> list[_File]:
-        return [*self.foundation, *self.functions, *self.policies]
+        return [*self.foundation, self.queue, *self.functions, *self.policies]
 
 
 @dataclass(frozen=True)
@@ -286,6 +289,7 @@ def _read_tree(source: Path) -> _Tree:
     tree = _Tree(
         setup=_read_files(source, source / "setup"),
         foundation=_read_files(source, source / "functions" / "foundation"),
+        queue=_File("PgQueuer", version("pgqueuer")),
         migrations=_read_files(source, source / "migrations"),
         functions=[file for folder in folders if folder.name != "foundation" for file in _read_files(source, folder)],
         policies=_read_files(source, source / "policies"),
@@ -411,13 +415,16 @@ async def _set_up(connection: "asyncpg.Connection[asyncpg.Record]", files: list[
 async def _apply(connection: "asyncpg.Connection[asyncpg.Record]", tree: _Tree, plan: _Plan) -> None:
     chosen = {file.path for file in plan.files}
     # A function can only be handed to a role that may create in its schema: it may, for this transaction.
-    handed_to = "cardbase_api, cardbase_maintenance, cardbase_finder, cardbase_authenticator"
+    handed_to = "cardbase_api, cardbase_maintenance, cardbase_finder, cardbase_authenticator, cardbase_dispatcher"
     await connection.execute(f"grant create on schema app, api to {handed_to}")
-    for files in (tree.foundation, plan.migrations, tree.functions, tree.policies):
+    for files in (tree.foundation, [tree.queue], plan.migrations, tree.functions, tree.policies):
         for file in files:
             if files is plan.migrations or file.path in chosen:
                 await connection.execute("set local role cardbase_owner")
-                await _run(connection, file)
+                if file is tree.queue:
+                    await _upgrade_queue(connection)
+                else:
+                    await _run(connection, file)
     await connection.execute("set local role cardbase_owner")
     await connection.execute(f"revoke create on schema app, api from {handed_to}")
 
@@ -448,6 +455,17 @@ async def _run(
         line = f":{file.text.count(chr(10), 0, int(position) - 1) + 1}" if position else ""
         kind = _Collision if error.sqlstate in collisions else DeployError
         raise kind(f"{file.path}{line}: {_one_line(error)}") from error
+
+
+async def _upgrade_queue(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+    """Brings PgQueuer's tables to what the installed version of it wants."""
+    from gateway.queue import upgrade_tables  # here, for it takes a while to load and is seldom needed
+
+    await connection.execute("set local search_path = pg_catalog, pg_temp")
+    try:
+        await upgrade_tables(connection)
+    except asyncpg.PostgresError as error:
+        raise DeployError(f"PgQueuer: {_one_line(error)}") from error
 
 
 def _one_line(error: Exception) -> str:

@@ -4,7 +4,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 DRAIN_MARGIN_SECONDS = 5
 """Beyond the statement timeout, for requests under way when the server is told to stop."""
 
+UNREAD_SECONDS = 60
+"""For how long what was sent to a client may stay unread before its connection is given up."""
+
 
 def app_from_environment() -> "ASGIApp":
     """The application of one of several worker processes."""
@@ -32,8 +35,11 @@ def app_from_environment() -> "ASGIApp":
     return create_app(settings, settings.database_url)
 
 
-def serve(settings: Settings, database_url: str, banner: str) -> None:
-    """Serves until SIGINT or SIGTERM, then finishes the requests under way. The banner has a place for the address.
+def serve(settings: Settings, database_url: str, banner: str, started: Callable[[], object] | None = None) -> None:
+    """Serves until SIGINT or SIGTERM, then finishes the requests under way.
+
+    banner    said once it serves; it has a place for the address
+    started   called after that
 
     Raises OSError when the address can't be had.
     """
@@ -65,10 +71,12 @@ def serve(settings: Settings, database_url: str, banner: str) -> None:
     with _environment({"DATABASE_URL": database_url}):
         if several:
             print(banner.format(address=address), flush=True)
+            if started is not None:
+                started()
             with shared_folder() as folder, _environment({FOLDER_VARIABLE: str(folder)}):
                 _Workers(config, sockets=[bound]).run()
         else:
-            _Announced(config, banner.format(address=address)).run(sockets=[bound])
+            _Announced(config, banner.format(address=address), started).run(sockets=[bound])
 
 
 def _bind(host: str, port: int) -> socket.socket:
@@ -76,6 +84,9 @@ def _bind(host: str, port: int) -> socket.socket:
     bound = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):
+            # Connections inherit it: one whose client vanished, or reads nothing, would last a quarter of an hour.
+            bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_SECONDS * 1000)
         bound.bind((host, port))
     except BaseException:
         bound.close()
@@ -97,14 +108,17 @@ class _Workers(Multiprocess):
 class _Announced(uvicorn.Server):
     """Says where it is once it can be reached there."""
 
-    def __init__(self, config: uvicorn.Config, banner: str) -> None:
+    def __init__(self, config: uvicorn.Config, banner: str, started: Callable[[], object] | None) -> None:
         super().__init__(config)
         self._banner = banner
+        self._started = started
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets=sockets)
         if self.started:
             print(self._banner, flush=True)
+            if self._started is not None:
+                self._started()
 
 
 @contextmanager

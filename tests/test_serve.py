@@ -3,10 +3,11 @@
 import re
 import signal
 import socket
+import stat
 import subprocess
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from shutil import which
 from uuid import UUID
@@ -19,6 +20,8 @@ from locks import Holder, waiting_for_locks
 from servers import Database, open_folder, run_psql
 
 from gateway.embedded import EmbeddedError, running
+from gateway.keys import own_keys
+from gateway.settings import load_settings
 
 BATCH = "/api/v1/cards/batch"
 BODY = {"cards": [{"card_type": "company", "content": {"name": "Acme"}}]}
@@ -39,6 +42,12 @@ def postmaster(folder: Path) -> int:
     return int((folder / ".cardbase" / "postgres" / "postmaster.pid").read_text().splitlines()[0])
 
 
+def workers_beside(gateway: Gateway) -> list[int]:
+    """The worker process of a gateway, if it has one."""
+    children = psutil.Process(gateway.process.pid).children()
+    return [child.pid for child in children if is_alive(child.pid) and "--beside-gateway" in child.cmdline()]
+
+
 def test_cold_start_in_an_empty_folder_serves_on_an_embedded_database(folder: Path) -> None:
     with running_gateway(folder, {}) as gateway:
         address = gateway.address
@@ -51,10 +60,71 @@ def test_cold_start_in_an_empty_folder_serves_on_an_embedded_database(folder: Pa
         call = f"select status from api.retrieve_cards('{UUID(int=1)}', array['{UUID(int=2)}'::uuid])"
         assert run_psql(found[1], "-c", call) == "200"
 
+        person = {"email": "ada@example.com", "password": "correct horse battery"}
+        registered = httpx.post(f"{address}/api/v1/auth/register", json=person)
+        bearer = {"Authorization": f"Bearer {registered.json()['data']['access_token']}"}
+        secret = {"provider": "crm", "settings": {"token": "t"}}
+        assert httpx.post(f"{address}/api/v1/integrations", json=secret, headers=bearer).status_code == 201
+        assert stat.S_IMODE((folder / ".cardbase" / "keys.json").stat().st_mode) == 0o600
+
         server = postmaster(folder)
+        wait_until(lambda: bool(workers_beside(gateway)), 30)
+        [worker] = workers_beside(gateway)
         assert is_alive(server)
         assert gateway.stop() == 0
     assert not is_alive(server)
+    assert not is_alive(worker)
+    with running_gateway(folder, {}) as gateway:
+        me = httpx.get(f"{gateway.address}/api/v1/users/me", headers=bearer)
+        assert (me.status_code, me.json()["data"]["email"]) == (200, "ada@example.com")
+
+
+@pytest.mark.parametrize(
+    ("variables", "added"),
+    [
+        ({}, {"JWT_SECRET_KEY", "TRUST_TENANT_HEADER", "INTEGRATION_ENCRYPTION_KEY"}),
+        ({"TRUST_TENANT_HEADER": "false"}, {"JWT_SECRET_KEY", "INTEGRATION_ENCRYPTION_KEY"}),
+        ({"JWT_SECRET_KEY": "k" * 32}, {"INTEGRATION_ENCRYPTION_KEY"}),
+        ({"JWT_PUBLIC_KEY": "key.pem", "JWT_ALGORITHM": "RS256"}, {"INTEGRATION_ENCRYPTION_KEY"}),
+        ({"ENVIRONMENT": "production"}, set()),
+        ({"DATABASE_URL": "postgresql://elsewhere/cards"}, set()),
+    ],
+)
+def test_keys_are_made_only_where_nobody_chose_any(tmp_path: Path, variables: dict[str, str], added: set[str]) -> None:
+    settings = load_settings({"DATA_FOLDER": str(tmp_path), **variables})
+    assert own_keys(settings, make=False) == {}
+    keys = own_keys(settings, make=True)
+    assert set(keys) == added
+    assert own_keys(settings, make=True) == keys
+    assert own_keys(settings, make=False) == keys
+
+
+def test_a_worker_beside_the_gateway_is_there_for_as_long_as_the_gateway(folder: Path) -> None:
+    """Jobs are done, also after it died; that its port for metrics is taken is no matter."""
+    with ExitStack() as stack:
+        taken = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        port = str(taken.getsockname()[1])
+        gateway = stack.enter_context(running_gateway(folder, {"WORKER_METRICS_PORT": port}))
+        client = stack.enter_context(gateway.client(UUID(int=1)))
+
+        def does_a_job() -> None:
+            job = client.post("/api/v1/jobs/test").json()["data"]["job_id"]
+            wait_until(lambda: client.get(f"/api/v1/jobs/{job}").json()["data"]["status"] == "completed", 30)
+
+        does_a_job()
+        [first] = workers_beside(gateway)
+        psutil.Process(first).kill()
+        does_a_job()
+        assert "the worker has no metrics" in gateway.log
+        [second] = workers_beside(gateway)
+        assert second != first
+        gateway.process.kill()
+        gateway.process.wait()
+        wait_until(lambda: not is_alive(second), 30)
+
+
+def test_without_an_embedded_database_there_is_no_worker_beside_the_gateway(gateway: Gateway) -> None:
+    assert workers_beside(gateway) == []
 
 
 @pytest.mark.skipif(which("curl") is None, reason="curl is not installed")

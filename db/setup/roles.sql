@@ -4,7 +4,12 @@
 do $do$
 declare
     _without_login constant text[] := array[
-        'cardbase_owner', 'cardbase_api', 'cardbase_maintenance', 'cardbase_finder', 'cardbase_authenticator'
+        'cardbase_owner',
+        'cardbase_api',
+        'cardbase_maintenance',
+        'cardbase_finder',
+        'cardbase_authenticator',
+        'cardbase_dispatcher'
     ];
     _with_login constant text[] := array['cardbase_gateway', 'cardbase_service', 'cardbase_worker'];
     -- Since server 16 a member may lack the right to act as the role; before, there was no such difference.
@@ -57,7 +62,7 @@ begin
 
     -- The owner makes functions and hands them to the role they run as.
     foreach _name in array array[
-        'cardbase_api', 'cardbase_maintenance', 'cardbase_finder', 'cardbase_authenticator'
+        'cardbase_api', 'cardbase_maintenance', 'cardbase_finder', 'cardbase_authenticator', 'cardbase_dispatcher'
     ] loop
         if not pg_has_role('cardbase_owner', _name, 'USAGE') or not pg_has_role('cardbase_owner', _name, _act_as) then
             execute format('grant %I to cardbase_owner', _name);

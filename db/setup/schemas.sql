@@ -4,7 +4,7 @@ declare
     _schema text;
     _owner text;
 begin
-    foreach _schema in array array['app', 'api', 'deployment'] loop
+    foreach _schema in array array['app', 'api', 'queue', 'deployment'] loop
         select pg_get_userbyid(pg_namespace.nspowner)
         into _owner
         from pg_namespace
@@ -17,7 +17,7 @@ begin
             raise exception using
                 errcode = 'object_not_in_prerequisite_state',
                 message = format('schema %I belongs to %I', _schema, _owner),
-                detail = 'The schemas app, api and deployment must belong to cardbase_owner.',
+                detail = 'The schemas app, api, queue and deployment must belong to cardbase_owner.',
                 hint = 'Deploy into a database that nothing else uses.';
         end if;
     end loop;
@@ -39,8 +39,12 @@ begin
                 ('api', array['cardbase_gateway', 'cardbase_service', 'cardbase_worker']),
                 ('api', array['cardbase_api', 'cardbase_maintenance', 'cardbase_finder', 'cardbase_authenticator']),
                 ('app', array['cardbase_api', 'cardbase_maintenance', 'cardbase_finder', 'cardbase_authenticator']),
+                ('api', array['cardbase_dispatcher']),
+                ('app', array['cardbase_dispatcher']),
                 -- for the maintenance functions that a worker runs
                 ('app', array['cardbase_worker']),
+                -- for what is in the queue of jobs
+                ('queue', array['cardbase_api', 'cardbase_maintenance', 'cardbase_dispatcher', 'cardbase_worker']),
                 -- for the version that tells when to read the catalog anew
                 ('deployment', array['cardbase_api'])
             ) as line (schema_name, role_names)
@@ -54,7 +58,7 @@ begin
             from pg_namespace
             cross join aclexplode(pg_namespace.nspacl) as acl
             left join pg_roles on pg_roles.oid = acl.grantee
-            where pg_namespace.nspname in ('app', 'api', 'deployment')
+            where pg_namespace.nspname in ('app', 'api', 'queue', 'deployment')
                 and (acl.grantee = 0 or pg_roles.rolname like 'cardbase\_%')
                 and acl.grantee <> pg_namespace.nspowner
         )

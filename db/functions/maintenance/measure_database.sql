@@ -1,7 +1,8 @@
 -- How the database is doing, for an operator's metrics.
 --   usage_retention_days   usage events are kept for so many days; null: for ever
 -- Answers a row for each figure: the metric's name, its labels, its value. A name that ends in _total only grows.
--- Cheap: figures of tables are the statistics collector's, and no table is read but for its oldest row by an index.
+-- Cheap: figures of tables are the statistics collector's, and no table is read but for its oldest row by an index, and
+-- the queue, which holds only what is not done.
 create or replace function app.measure_database(usage_retention_days integer default null)
 returns table (metric text, labels jsonb, value double precision)
 language sql
@@ -48,6 +49,27 @@ as $$
         ('cards_table_size_bytes', pg_total_relation_size(statistics.relid))
     ) as figure (metric, value)
     where statistics.schemaname = 'app'
+
+    union all
+    select
+        figure.metric,
+        jsonb_build_object('queue', known.queue),
+        figure.value::double precision
+    from jsonb_each_text(app.job_queues()) as known (queue, priority)
+    left join (
+        select
+            queued.priority,
+            count(*) as jobs,
+            extract(epoch from now() - min(queued.execute_after)) as seconds
+        from queue.pgqueuer as queued
+        where queued.status = 'queued' and queued.execute_after <= now()
+        group by queued.priority
+    ) as waiting on waiting.priority = known.priority::integer
+    cross join lateral (
+        values
+        ('cards_jobs_waiting', coalesce(waiting.jobs, 0)),
+        ('cards_jobs_waiting_seconds', coalesce(waiting.seconds, 0))
+    ) as figure (metric, value)
 
     union all
     select

@@ -1,0 +1,31 @@
+-- What api.task_queue_state answers: of all tenants' jobs, but no more of them than whether they wait.
+create or replace function app.find_task_queue_state()
+returns text
+language sql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    select
+        case
+            when bool_or(worker.expires_at > clock_timestamp()) then 'connected'
+            when
+                count(*) > 0
+                or exists (
+                    select
+                    from queue.pgqueuer as queued
+                    where
+                        queued.status = 'queued'
+                        and queued.execute_after < clock_timestamp() - interval '1 minute'
+                )
+                then 'disconnected'
+            else 'disabled'
+        end
+    from app.workers as worker
+$$;
+
+comment on function app.find_task_queue_state() is
+$$Whether jobs are carried out: connected, disconnected or disabled.$$;
+alter function app.find_task_queue_state() owner to cardbase_dispatcher;
+revoke all on function app.find_task_queue_state() from public;
+grant execute on function app.find_task_queue_state() to cardbase_api;

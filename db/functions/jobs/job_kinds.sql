@@ -1,0 +1,18 @@
+-- The kinds of jobs that there are, with their arguments: {kind: {name: type}}. A type that ends in ? may be left out;
+-- types are those of JSON, uuid and any. The worker's own table, gateway/kinds.py, is held to this one by a test.
+create or replace function app.job_kinds()
+returns jsonb
+language sql
+immutable
+parallel safe
+return '{
+    "embed_memory": {"memory_id": "uuid"},
+    "notify": {"integration_id": "uuid", "event_type": "string", "payload": "any"},
+    "sync_integration": {"integration_id": "uuid"},
+    "test": {"fail": "boolean?", "message": "string?", "seconds": "number?"}
+}'::jsonb;
+
+comment on function app.job_kinds() is
+$$The kinds of jobs that there are, with the names and types of their arguments.$$;
+revoke all on function app.job_kinds() from public;
+grant execute on function app.job_kinds() to cardbase_api;
