@@ -13,7 +13,21 @@ from typing import Any, Final
 import click
 import msgspec
 
-from bench import BenchError, compare, growth, memory, profiling, report, results, startup, store, targets
+from bench import (
+    BenchError,
+    compare,
+    events,
+    growth,
+    jobs,
+    memory,
+    profiling,
+    report,
+    resources,
+    results,
+    startup,
+    store,
+    targets,
+)
 from bench.peers import PEERS, available
 from bench.results import OUTPUT, Machine, Measurement
 from bench.startup import Start
@@ -212,6 +226,91 @@ def memory_command(
     click.echo(f"\n{text}\n\nwrote {results.write(output, 'memory', found)}")
     if write_docs:
         report.write_region("memory", text)
+
+
+@main.command("resources")
+@click.option("--quick", is_flag=True, help="One round of one second each, with a tenth of the data.")
+@click.option("--memories", type=click.IntRange(1_000), help="[default: 100000]")
+@click.option("--messages", type=click.IntRange(1_000), help="[default: 100000]")
+@click.option("--rounds", type=click.IntRange(1), help="[default: 3]")
+@click.option("--seconds", type=click.IntRange(1), help="For each run. [default: 2]")
+@click.option(
+    "--workload",
+    "workloads",
+    multiple=True,
+    type=click.Choice(list(resources.DESCRIPTIONS)),
+    help="Only this one; repeatable.",
+)
+@_place
+@_docs
+def resources_command(
+    *, quick: bool, memories: int | None, messages: int | None, rounds: int | None, seconds: int | None,
+    workloads: Sequence[str], folder: Path | None, output: Path, write_docs: bool,
+) -> None:  # fmt: skip
+    """Measure reads, search and sign-in for a user who has a great deal."""
+    rows = 10_000 if quick else 100_000
+    plan = resources.Plan(
+        memories or rows,
+        messages or rows,
+        rounds=rounds or (1 if quick else 3),
+        seconds=seconds or (1 if quick else 2),
+        workloads=workloads or list(resources.DESCRIPTIONS),
+    )
+    with store.temporary_folder(folder) as place, store.running(place / "database") as database:
+        found = resources.run(database, plan, place, _say)
+    text = resources.text(found)
+    click.echo(f"\n{text}\n\nwrote {results.write(output, 'resources', found)}")
+    if write_docs:
+        report.write_region("resources", text)
+    if count := resources.errors(found):
+        raise BenchError(f"{count} requests failed")
+
+
+@main.command("jobs")
+@click.option("--quick", is_flag=True, help="One round with a tenth of the jobs.")
+@click.option("--jobs", "count", type=click.IntRange(100), help="Of each run. [default: 20000]")
+@click.option("--rounds", type=click.IntRange(1), help="[default: 3]")
+@click.option(
+    "--pool", "pools", multiple=True, type=click.Choice(list(jobs.POOLS)), help="Only this one of Celery's; repeatable."
+)
+@click.option("--starts", type=click.IntRange(1), help="Jobs that find an idle worker. [default: 100]")
+@click.option("--jobs-per-hour", type=click.IntRange(100), help="[default: 360000]")
+@_place
+@_docs
+def jobs_command(
+    *, quick: bool, count: int | None, rounds: int | None, pools: Sequence[str], starts: int | None,
+    jobs_per_hour: int | None, folder: Path | None, output: Path, write_docs: bool,
+) -> None:  # fmt: skip
+    """Measure background jobs, beside Celery with Redis."""
+    plan = jobs.Plan(
+        jobs=count or (2_000 if quick else 20_000),
+        rounds=rounds or (1 if quick else 3),
+        pools=pools or list(jobs.POOLS),
+        starts=starts or (20 if quick else 100),
+        jobs_per_hour=jobs_per_hour or (36_000 if quick else 360_000),
+    )
+    with store.temporary_folder(folder) as place, store.running(place / "database") as database:
+        found = jobs.run(database, plan, place, _say)
+    text = jobs.text(found)
+    click.echo(f"\n{text}\n\nwrote {results.write(output, 'jobs', found)}")
+    if write_docs:
+        report.write_region("jobs", text)
+
+
+@main.command("events")
+@click.option("--listeners", type=click.IntRange(1, 10_000), default=1_000, show_default=True)
+@click.option("--events", "count", type=click.IntRange(1), default=200, show_default=True)
+@_place
+@_docs
+def events_command(*, listeners: int, count: int, folder: Path | None, output: Path, write_docs: bool) -> None:
+    """Measure live events with many listeners at one gateway."""
+    plan = events.Plan(listeners, count)
+    with store.temporary_folder(folder) as place, store.running(place / "database") as database:
+        found = events.run(database, plan, place, _say)
+    text = events.text(found)
+    click.echo(f"\n{text}\n\nwrote {results.write(output, 'events', found)}")
+    if write_docs:
+        report.write_region("events", text)
 
 
 @main.command("profile")

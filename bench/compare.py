@@ -99,6 +99,7 @@ def measure(
     store: Store, peer: Peer, workload: str, samples: Sequence[Sample], *, connections: int, seconds: int
 ) -> Measurement:
     """Runs one workload against one peer, and looks at what it took. Raises BenchError when hot uses were lost."""
+    _wait_until_idle(store)
     counted = _hot_uses(store, samples)[0] if workload == "usage_hot" else 0
     gateway, database = _cpu(peer), processes.cpu_seconds(store.postmaster)
     load = peer.run(workload, connections=connections, seconds=seconds)
@@ -121,6 +122,15 @@ def measure(
         database_cpu_us=database_used / load.requests * 1e6,
         gateway_megabytes=None if process is None else processes.resident_megabytes(process),
     )
+
+
+def _wait_until_idle(store: Store) -> None:
+    """Until the last requests of whoever was measured before are done: nobody waits for their answers any more."""
+    while store.fetch(
+        "select from pg_stat_activity"
+        " where backend_type = 'client backend' and state <> 'idle' and pid <> pg_backend_pid()"
+    ):
+        time.sleep(0.01)
 
 
 def _cpu(peer: Peer) -> float:

@@ -58,7 +58,7 @@ class HttpPeer:
     def prepare(self, workload: str, samples: Sequence[Sample]) -> None:
         """Writes the requests to a file, and sends a few of them; those to be replayed all."""
         calls = WORKLOADS[workload](samples, self.name)
-        load.write_requests(self._requests(workload), [self.request_of(call) for call in calls])
+        self.write(workload, [self.request_of(call) for call in calls])
         with httpx.Client(base_url=self.address, trust_env=False, timeout=30) as client:
             if workload == "batch_replay":
                 for call in calls:
@@ -71,6 +71,10 @@ class HttpPeer:
     def run(self, workload: str, *, connections: int, seconds: int) -> Load:
         """Runs a workload with wrk."""
         return load.run_wrk(self.address, self._requests(workload), connections=connections, seconds=seconds)
+
+    def write(self, workload: str, requests: Sequence[Request]) -> None:
+        """Makes a workload of requests."""
+        load.write_requests(self._requests(workload), requests)
 
     def _requests(self, workload: str) -> Path:
         return self.folder / f"{workload}.requests"

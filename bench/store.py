@@ -4,7 +4,7 @@ import asyncio
 import random
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -120,28 +120,35 @@ def running(folder: Path, settings: Mapping[str, str] | None = None) -> Iterator
 def fill(store: Store, *, tenants: int, cards: int) -> None:
     """Deploys, and loads tenants and cards; cards: at least four for each tenant."""
     asyncio.run(deploy(store.url()))
-    asyncio.run(_load(store, tenants, cards))
+    load(store, LOAD, TABLES, tenants=tenants, cards=cards)
+    store.execute(
+        f"do $$ begin if to_regrole('{SERVICE_ROLE}') is null then"
+        f" create role {SERVICE_ROLE} login in role cardbase_api; end if; end $$",
+        "checkpoint",
+    )
 
 
-async def _load(store: Store, tenants: int, cards: int) -> None:
-    connection = await asyncpg.connect(store.url())
-    try:
-        # To build an index at once takes a fraction of the time that its entries take one by one.
-        indexes = await connection.fetch(INDEXES, TABLES)
-        for index in indexes:
-            await connection.execute(f"drop index {index['name']}")
-        await connection.execute(f"set bench.tenants = {tenants:d}; set bench.cards = {cards:d}")
-        await connection.execute(LOAD.read_text())
-        for index in indexes:
-            await connection.execute(index["definition"])
-        await connection.execute("vacuum (analyze) " + ", ".join(TABLES))
-        await connection.execute(
-            f"do $$ begin if to_regrole('{SERVICE_ROLE}') is null then"
-            f" create role {SERVICE_ROLE} login in role cardbase_api; end if; end $$"
-        )
-        await connection.execute("checkpoint")
-    finally:
-        await connection.close()
+def load(store: Store, script: Path, tables: Sequence[str], **settings: object) -> None:
+    """Runs a script that fills tables; it reads the settings as bench.<name>."""
+    text = script.read_text()
+
+    async def run() -> None:
+        connection = await asyncpg.connect(store.url())
+        try:
+            # To build an index at once takes a fraction of the time that its entries take one by one.
+            indexes = await connection.fetch(INDEXES, tables)
+            for index in indexes:
+                await connection.execute(f"drop index {index['name']}")
+            for name, value in settings.items():
+                await connection.execute("select set_config('bench.' || $1, $2, false)", name, str(value))
+            await connection.execute(text)
+            for index in indexes:
+                await connection.execute(index["definition"])
+            await connection.execute("vacuum (analyze) " + ", ".join(tables))
+        finally:
+            await connection.close()
+
+    asyncio.run(run())
 
 
 def samples(store: Store, cards: int) -> list[Sample]:

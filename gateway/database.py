@@ -25,9 +25,12 @@ RETRIED: Final = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
 MAXIMUM_RETRIES: Final = 3
 RELEASE_TIMEOUT_SECONDS: Final = 2.0
 
-SHARED_STATEMENTS: Final = 2
-"""Shared statements of one kind at work at once; the calls that come meanwhile make up the next one."""
-MAXIMUM_SHARED_CALLS: Final = 32
+CALLS_IN_A_TURN: Final = 8
+"""Of one tenant, before the next tenant's. With fewer, a tenant that is asked for more than the others waits longer."""
+SHARED_STATEMENTS: Final = 1
+"""Shared statements of one kind at work at once; the calls that come meanwhile make up the next one. The more there
+are, the fewer calls each carries, and the more all of them cost."""
+MAXIMUM_SHARED_CALLS: Final = 64
 SHARED_TIMEOUT_SECONDS: Final = 0.25
 """A shared statement that waits longer for a lock, or only reads and takes longer, holds a slow call: each runs on its
 own then."""
@@ -48,12 +51,16 @@ T = TypeVar("T")
 
 
 class Reply(NamedTuple):
-    """The answer of a product function, api.reply. headers, body and measures are JSON as the database wrote it."""
+    """The answer of a product function, api.reply. headers, body and measures are JSON as the database wrote it.
+
+    snapshot: which transactions it sees the effects of, where the statement asked for that.
+    """
 
     status: int
     headers: bytes | None
     body: bytes | None
     measures: bytes | None
+    snapshot: str | None = None
 
 
 class _Call(NamedTuple):
@@ -87,10 +94,11 @@ class Statement:
 
 
 class _Turns:
-    """What waits, by tenant; taken from each tenant in turn, first come first served within one."""
+    """What waits, by tenant; taken from each tenant in turn, a few at a time, first come first served within one."""
 
     def __init__(self) -> None:
         self._queues: OrderedDict[UUID | None, deque[Any]] = OrderedDict()
+        self._taken: tuple[UUID | None, int] = (None, 0)
 
     def __bool__(self) -> bool:
         return bool(self._queues)
@@ -115,10 +123,13 @@ class _Turns:
             if at_most is None or at_most.get(tenant_id, 0) < limit:
                 queue = self._queues[tenant_id]
                 item = queue.popleft()
-                if queue:
-                    self._queues.move_to_end(tenant_id)
-                else:
+                last, taken = self._taken
+                taken = taken % CALLS_IN_A_TURN + 1 if tenant_id == last else 1
+                self._taken = (tenant_id, taken)
+                if not queue:
                     del self._queues[tenant_id]
+                elif taken == CALLS_IN_A_TURN:
+                    self._queues.move_to_end(tenant_id)
                 return item
         return None
 

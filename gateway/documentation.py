@@ -15,7 +15,7 @@ import msgspec
 from gateway import __version__
 from gateway.catalog import Catalog
 from gateway.errors import CODE_OF, MESSAGE_OF
-from gateway.routes import ROUTES, Route
+from gateway.routes import EVENTS, ROUTES, Route
 from gateway.rpc_documentation import ERROR, Common, rpc_errors, rpc_paths
 from gateway.schemas.operations import ErrorEnvelope, Health, Info, Ready
 from gateway.settings import Settings
@@ -30,6 +30,7 @@ STATUS_OF_CODE: Final[Mapping[str, int]] = {
     "MESSAGE_NOT_FOUND": 404,
     "TASK_NOT_FOUND": 404,
     "INTEGRATION_NOT_FOUND": 404,
+    "JOB_NOT_FOUND": 404,
     "DUPLICATE_CARD": 409,
     "IDEMPOTENCY_IN_PROGRESS": 409,
     "PRECONDITION_FAILED": 412,
@@ -39,6 +40,7 @@ STATUS_OF_CODE: Final[Mapping[str, int]] = {
     "ENCRYPTION_NOT_CONFIGURED": 501,
     "EMBEDDINGS_NOT_CONFIGURED": 501,
     "DATABASE_BUSY": 503,
+    "TOO_MANY_STREAMS": 503,
 } | {code: status for status, code in CODE_OF.items()}
 EVERYWHERE: Final = (
     "UNAUTHENTICATED",
@@ -62,6 +64,7 @@ REQUEST_HEADERS: Final[Mapping[str, tuple[str, str, Mapping[str, Any]]]] = {
         "The same key and request again answer what the first answered, and do nothing.",
         {"type": "string", "minLength": 1, "maxLength": 255},
     ),
+    "last_event_id": ("Last-Event-ID", "Go on after this event.", {"type": "string"}),
     "if_match": ("If-Match", "ETags of the card as you know it.", {"type": "string"}),
 }
 ANSWER_HEADERS: Final[Mapping[str, str]] = {
@@ -155,7 +158,7 @@ class _Document:
         self._per_page = {"default": settings.default_page_size, "maximum": settings.max_page_size}
         self.responses: dict[str, Any] = {}
         shapes = {ErrorEnvelope, Health, Info, Ready}
-        for route in ROUTES:
+        for route in (*ROUTES, EVENTS):
             shapes |= {shape for shape in (*route.answers.values(), route.body, route.query) if shape is not None}
         ordered = sorted(shapes, key=lambda shape: shape.__name__)
         schemas, self.components = msgspec.json.schema_components(ordered, ref_template=REF)
@@ -197,7 +200,7 @@ class _Document:
             "tags": [route.path.split("/")[3]],
             "summary": summary or route.function.replace("_", " "),
             "description": description,
-            "security": self.security(is_for_users="user_id" in route.takes) if not _is_for_anybody(route) else [],
+            "security": self.security(is_for_users=_is_for_users(route)) if not _is_for_anybody(route) else [],
             "parameters": self.parameters(route),
             "responses": answers | self.errors(codes),
         }
@@ -237,6 +240,10 @@ def _is_for_anybody(route: Route) -> bool:
     return bool(route.handler) and "user_id" not in route.takes
 
 
+def _is_for_users(route: Route) -> bool:
+    return "user_id" in route.takes and not route.is_for_tenants
+
+
 def _path_names(route: Route) -> list[str]:
     return re.findall(r"{(\w+)}", route.path)
 
@@ -264,6 +271,31 @@ def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
     return bare | (choices[0] if len(choices) == 1 else {}) | default
 
 
+def _events(document: _Document) -> dict[str, Any]:
+    """The operation whose answer goes on for as long as there is something to say."""
+    operation = document.operation(EVENTS)
+    shape = operation["responses"]["200"]["content"].pop("application/json")["schema"]
+    return operation | {
+        "operationId": "follow_events",
+        "summary": "Follows what happens to the caller's rows and to the tenant's cards, as server-sent events",
+        "description": "Each event's data is a JSON object. The event `reset` says that what happened before is not "
+        "known here: load what you show. `position` only brings a newer id. Come again with the last id.",
+        "parameters": [*operation["parameters"], _header_parameter("last_event_id")],
+        "responses": operation["responses"]
+        | {
+            "200": {
+                "description": "A stream of events.",
+                "headers": _answer_headers(ANSWER_HEADERS),
+                "content": {
+                    "text/event-stream": {
+                        "schema": {"type": "string", "contentMediaType": "application/json", "contentSchema": shape}
+                    }
+                },
+            }
+        },
+    }
+
+
 def _operational(summary: str, answers: Mapping[int, Any]) -> dict[str, Any]:
     name = summary.lower().replace(" ", "_")
     responses = {str(status): _json_answer(status, schema) for status, schema in answers.items()}
@@ -276,6 +308,7 @@ def openapi(comments: Mapping[str, str], catalog: Catalog, settings: Settings) -
     paths: dict[str, Any] = {}
     for route in ROUTES:
         paths.setdefault(route.path, {})[route.method.lower()] = document.operation(route)
+    paths[EVENTS.path] = {"get": _events(document)}
     common = Common(
         headers=_answer_headers({**ANSWER_HEADERS, "Content-Range": "The rows answered, and how many there are."}),
         tenant_parameters=document.tenant_parameters(),

@@ -6,6 +6,7 @@ answer's body is sent as the bytes that the database gave.
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn, cast
 from urllib.parse import parse_qsl
@@ -15,6 +16,7 @@ import msgspec
 from litestar.enums import HttpMethod
 from msgspec import inspect
 
+from gateway.cache import Cache
 from gateway.content import unstorable
 from gateway.database import SHARED_TIMEOUT_SECONDS, Database, Reply, Statement
 from gateway.errors import ErrorDetail, Refusal, invalid, refusal_of
@@ -28,12 +30,14 @@ if TYPE_CHECKING:
     from litestar.types import ASGIApp, Receive, Scope, Send
 
 REPLY: Final = "status, headers, body, measures"
+SNAPSHOT: Final = "pg_current_snapshot()::text as snapshot"
 _HEADER_OF: Final = {"idempotency_key": b"idempotency-key", "if_match": b"if-match"}
 _SEND_AS_IS: Final = (
     inspect.UUIDType,
     inspect.StrType,
     inspect.LiteralType,
     inspect.IntType,
+    inspect.FloatType,
     inspect.BoolType,
 )
 
@@ -67,6 +71,17 @@ def _instant(time: datetime) -> datetime:
     return time.astimezone(UTC)
 
 
+def identify(exchange: Exchange, identifier: Identifier, *, is_for_users: bool) -> Identity:
+    """The caller. Raises Unauthenticated where a user is needed and the caller is none."""
+    if is_for_users and b"authorization" not in exchange.headers:
+        raise Unauthenticated("missing", "This is for users: a bearer token with sub is needed.")
+    identity = identifier.identify(exchange.headers)
+    exchange.tenant_id = identity.tenant_id
+    if is_for_users and identity.user_id is None:
+        raise Unauthenticated("missing", "This is for users: the token names none in sub.")
+    return identity
+
+
 class Call:
     """One line of the route table, made ready: the statement, and how its arguments come from a request."""
 
@@ -77,7 +92,7 @@ class Call:
         self._maximum_bytes = settings.max_body_bytes
         self._ttl_hours = settings.idempotency_ttl_hours
         self._page_sizes = (settings.default_page_size, settings.max_page_size)
-        self._is_for_users = "user_id" in route.takes
+        self._is_for_users = "user_id" in route.takes and not route.is_for_tenants
         self._decoder: msgspec.json.Decoder[Any] | None = msgspec.json.Decoder(route.body) if route.body else None
         self._path_names = [part[1:-1] for part in route.path.split("/") if part.startswith("{")]
         self._body_fields = self._fields(route.body)
@@ -98,23 +113,20 @@ class Call:
         identity = self._identify(exchange)
         body = await self._read(exchange, receive)
         arguments = self._arguments(exchange, identity, scope, body)
+        try:
+            return await self._ask(exchange, identity, arguments)
+        except Exception as error:
+            _refuse(error, body)
+
+    async def _ask(self, exchange: Exchange, identity: Identity, arguments: Sequence[Any]) -> Reply:
         start = perf_counter()
         try:
             return await self._database.call(self.statement, arguments, identity.tenant_id)
-        except Exception as error:
-            _refuse(error, body)
         finally:
             exchange.called = (self.route.function, perf_counter() - start)
 
     def _identify(self, exchange: Exchange) -> Identity:
-        """The caller. Raises Unauthenticated where a user is needed and the caller is none."""
-        if self._is_for_users and b"authorization" not in exchange.headers:
-            raise Unauthenticated("missing", "This is for users: a bearer token with sub is needed.")
-        identity = self._identifier.identify(exchange.headers)
-        exchange.tenant_id = identity.tenant_id
-        if self._is_for_users and identity.user_id is None:
-            raise Unauthenticated("missing", "This is for users: the token names none in sub.")
-        return identity
+        return identify(exchange, self._identifier, is_for_users=self._is_for_users)
 
     async def _read(self, exchange: Exchange, receive: "Receive") -> bytes:
         if self._decoder is None:
@@ -145,7 +157,7 @@ class Call:
     def _query_arguments(self, scope: "Scope") -> list[Any]:
         arguments: list[Any] = []
         if self.route.query is not None:
-            query = _decode_query(scope["query_string"], self.route.query)
+            query = decode_query(scope["query_string"], self.route.query)
             for name, convert in self._query_fields:
                 value = getattr(query, name)
                 if convert is not None and value is not None:
@@ -177,6 +189,25 @@ class Call:
         media_type = exchange.headers.get(b"content-type", b"application/json").partition(b";")[0].strip().lower()
         if media_type != b"application/json" and not media_type.endswith(b"+json"):
             raise Refusal(415, message="The body must be JSON. Send it with Content-Type: application/json.")
+
+
+class CachedCall(Call):
+    """One line of the route table whose answers are kept."""
+
+    def __init__(
+        self, cache: Cache, route: Route, identifier: Identifier, database: Database, settings: Settings
+    ) -> None:
+        super().__init__(route, identifier, database, settings)
+        self._cache = cache
+
+    async def _ask(self, exchange: Exchange, identity: Identity, arguments: Sequence[Any]) -> Reply:
+        assert self.route.cached is not None
+        table, owner = self.route.cached
+        made_of = f"{table}:{identity.tenant_id}"
+        if owner == "user":
+            made_of += f":{identity.user_id}"
+        ask = partial(super()._ask, exchange, identity, arguments)
+        return await self._cache.answer(made_of, [self.route.function, *arguments], ask)
 
 
 class Asked(NamedTuple):
@@ -219,7 +250,7 @@ class HandledCall(Call):
             identity,
             client[0] if client else "",
             path,
-            None if self.route.query is None else _decode_query(scope["query_string"], self.route.query),
+            None if self.route.query is None else decode_query(scope["query_string"], self.route.query),
             None if self._decoder is None else self._decode(body),
             self._run,
         )
@@ -256,7 +287,7 @@ def _uuid(name: str, text: str) -> UUID:
         raise invalid(name, "Expected a UUID.") from None
 
 
-def _decode_query(query_string: bytes, shape: type) -> Any:
+def decode_query(query_string: bytes, shape: type) -> Any:
     """The query string as its struct; of a repeated parameter the last counts."""
     try:
         pairs = parse_qsl(query_string.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=100)
@@ -298,14 +329,14 @@ def _located(refusal: Refusal, body: bytes) -> Refusal:
     return refusal
 
 
-def _call_of(function: str, names: Iterable[str]) -> str:
+def _call_of(function: str, names: Iterable[str], reply: str = REPLY) -> str:
     named = ", ".join(f'"{name}" => ${position}' for position, name in enumerate(names, start=1))
-    return f"select {REPLY} from api.{function}({named})"
+    return f"select {reply} from api.{function}({named})"
 
 
 def _statement(route: Route, names: Sequence[str]) -> Statement:
     """The statement that calls a route's function, and where its calls may share one, that for many calls."""
-    sql = _call_of(route.function, names)
+    sql = _call_of(route.function, names, REPLY if route.cached is None else f"{REPLY}, {SNAPSHOT}")
     if not route.is_shared:
         return Statement(sql)
     types = [_sql_type(route, name) for name in names]

@@ -45,6 +45,7 @@ class Exchange:
     """One request on its way. It travels in the ASGI scope."""
 
     __slots__ = (
+        "begun_after",
         "called",
         "code",
         "error",
@@ -55,6 +56,7 @@ class Exchange:
         "status",
         "tenant_id",
         "trace_id",
+        "vary",
     )
 
     def __init__(self, raw_headers: Any) -> None:
@@ -76,8 +78,12 @@ class Exchange:
         """What was behind a 5xx, for the log alone."""
         self.called: tuple[str, float] | None = None
         """The database function that was called, and the seconds it took, waiting for a connection included."""
+        self.begun_after: float | None = None
+        """Seconds until an answer began that goes on for as long as there is something to say."""
         self.idempotency: str | None = None
         """What the idempotency key met: hit, miss, reused or in_progress."""
+        self.vary: bytes | None = None
+        """Request headers that the answer depends on. Litestar's CORS puts its own in place of what it is handed."""
 
 
 def exchange_of(scope: "Scope") -> Exchange:

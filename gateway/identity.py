@@ -6,6 +6,7 @@ The algorithm is the configured one and never the token's choice; keys are read 
 
 import ipaddress
 import logging
+import math
 import time
 import warnings
 from collections.abc import Mapping
@@ -108,6 +109,11 @@ class Identifier:
         if tenant_header is None:
             raise invalid("X-Tenant-ID", "This header is required.")
         return Identity(_tenant_of_header(tenant_header))
+
+    def expires(self, headers: Mapping[bytes, bytes]) -> float:
+        """Until when a caller just identified is who it is, in seconds since 1970: as long as its token is good."""
+        verified = self._verified.get(headers.get(b"authorization", b""))
+        return math.inf if verified is None else verified.expires
 
     def _verify(self, authorization: bytes) -> _Verified | None:
         """What the token proves; None for credentials of another scheme, which are not for us."""

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from gateway.exchange import Exchange
 
 _encoder: Final = msgspec.json.Encoder(enc_hook=str)
-_QUIET: Final = ("asyncio", "uvicorn.access")
+_QUIET: Final = ("asyncio", "httpcore", "uvicorn.access")
 ATOMIC_BYTES: Final = 4096
 """What a pipe takes in one piece (PIPE_BUF): more, and the lines of several processes could be mixed."""
 

@@ -28,6 +28,7 @@ from prometheus_client import (
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from gateway import __version__
+from gateway.cache import RESULTS as CACHE_RESULTS
 from gateway.errors import CODE_OF, refusal_of
 from gateway.exchange import Exchange, note, send_refusal
 from gateway.logs import log_request
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
     from gateway.catalog import CatalogKeeper
     from gateway.database import Database
+    from gateway.events import Events
 
 CARD_TYPES: Final = ("company", "audience", "voice", "insight")
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -75,6 +77,8 @@ class Metrics:
         self._folder = _folder_in_use()
         self._databases: Sequence[Database] = ()
         self._keeper: CatalogKeeper | None = None
+        self._events: Events | None = None
+        self._counted_ends: dict[str, int] = {}
         self._counted_loads = {"loaded": 0, "failed": 0}
         self._counted_cpu_seconds = 0.0
         self._counted_retries = 0
@@ -86,7 +90,7 @@ class Metrics:
         )
         self._durations = Histogram(
             "cards_api_request_duration_seconds",
-            "Time from a request's first line to its answer's last byte.",
+            "Time from a request's first line to its answer's last byte; to the first one of an event stream.",
             ["method", "route"],
             buckets=LATENCY_SECONDS,
             registry=registry,
@@ -101,6 +105,13 @@ class Metrics:
         self._idempotency = Counter(
             "cards_idempotency", "Requests with an idempotency key, by what it met.", ["result"], registry=registry
         )
+        cache = Counter(
+            "cards_cache",
+            "Requests whose answers are kept: given a kept one, answered by the database, or kept from the cache.",
+            ["result"],
+            registry=registry,
+        )
+        self._cache_children = {result: cache.labels(result) for result in CACHE_RESULTS}
         self._measured: Mapping[str, Counter] = {
             "cards_created_total": Counter(
                 "cards_created", "Cards in creation requests.", ["card_type", "result"], registry=registry
@@ -148,6 +159,13 @@ class Metrics:
         self._catalog_loads = Counter(
             "cards_catalog_loads", "How often the functions were read from the database.", ["result"], registry=registry
         )
+        self._event_streams = self._gauge("cards_event_streams", "Event streams open.", "livesum")
+        self._event_stream_ends = Counter(
+            "cards_event_streams_ended",
+            "Event streams ended: by the client, as it was too slow, with its token, at a shutdown, by an error.",
+            ["reason"],
+            registry=registry,
+        )
         self._tenants = self._gauge(
             "cards_tenants_active", "Tenants of the last minute's requests, of the process with the most.", "livemax"
         )
@@ -187,6 +205,11 @@ class Metrics:
         self._keeper = keeper
         self.refresh()
 
+    def watch_events(self, events: "Events") -> None:
+        """Exports the state of the event streams."""
+        self._events = events
+        self.refresh()
+
     def expect(self, method: str, route: str, statuses: Iterable[int], function: str) -> None:
         """Has the metrics of a route start at zero, for the statuses that it usually answers with."""
         for status in statuses:
@@ -212,6 +235,11 @@ class Metrics:
             retries = sum(database.retries for database in databases)
             self._database_retries.inc(retries - self._counted_retries)
             self._counted_retries = retries
+        if (events := self._events) is not None:
+            self._event_streams.set(events.streams)
+            for reason, count in events.ended.items():
+                self._event_stream_ends.labels(reason).inc(count - self._counted_ends.get(reason, 0))
+                self._counted_ends[reason] = count
         if (keeper := self._keeper) is not None:
             if keeper.current is not None:
                 self._catalog_version.set(keeper.current.version)
@@ -278,6 +306,10 @@ class Metrics:
                 workflow_type = labels["workflow_type"]
                 labels["workflow_type"] = "none" if workflow_type is None else self._workflow_types.name(workflow_type)
             self._measured[name].labels(**labels).inc(count)
+
+    def count_cached(self, result: str) -> None:
+        """Counts one request whose answer may have been kept."""
+        self._cache_children[result].inc()
 
     def exposition(self) -> bytes:
         """The metrics of all processes in Prometheus' text format."""
@@ -371,6 +403,7 @@ class Observer:
                     (b"x-request-id", exchange.request_id.encode()),
                     (b"x-trace-id", exchange.trace_id.encode()),
                     (b"x-process-time", b"%.6f" % seconds),
+                    *([(b"vary", exchange.vary)] if exchange.vary else ()),
                 ]
             await send(message)
 
@@ -385,5 +418,5 @@ class Observer:
             seconds = perf_counter() - exchange.started
             # The template, never the path: a label must not hold an id.
             route = scope.get("path_template", "none")
-            self._metrics.count_request(scope["method"], route, exchange, seconds)
+            self._metrics.count_request(scope["method"], route, exchange, exchange.begun_after or seconds)
             log_request(scope["method"], route, exchange, seconds)

@@ -6,7 +6,7 @@ idempotency_ttl_hours (setting), if_match (header If-Match), cleared_fields (the
 """
 
 from collections.abc import Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 from gateway.schemas.cards import (
     Card,
@@ -24,6 +24,8 @@ from gateway.schemas.cards import (
     UpdateCard,
     UsagePage,
 )
+from gateway.schemas.events import Event, FollowEvents
+from gateway.schemas.jobs import EnqueuedJob, EnqueueJob, EnqueueTestJob, Job, ListJobs
 from gateway.schemas.people import (
     FoundUser,
     Login,
@@ -64,6 +66,16 @@ from gateway.schemas.resources import (
 from gateway.schemas.search import Matches, Search
 
 
+class Source(NamedTuple):
+    """The rows that an answer is made of, and nothing else: those of a table that are the user's, or the tenant's.
+
+    Changes of the table are announced by the trigger app.announce_change.
+    """
+
+    table: str
+    owner: Literal["user", "tenant"]
+
+
 class Route(NamedTuple):
     """One line of the table."""
 
@@ -78,16 +90,20 @@ class Route(NamedTuple):
     """Shape of the query string."""
     takes: tuple[str, ...] = ()
     """Further parameters that the gateway fills. With user_id the route is for users."""
+    is_for_tenants: bool = False
+    """Whether it is also for callers who are no user: then user_id is null."""
     errors: tuple[str, ...] = ()
     """Error codes beyond those that every route has."""
     is_shared: bool = False
     """Whether short calls that wait may share a statement."""
     is_read_only: bool = False
     """Whether the function changes nothing."""
-    per_minute: int = 0
-    """Requests of a tenant per minute, where RATE_LIMIT_PER_MINUTE is too many; 0: no limit of its own."""
+    is_search: bool = False
+    """Whether SEARCH_RATE_LIMIT_PER_MINUTE holds here, too."""
     handler: str = ""
     """Answers in place of the plain call: for what the database must not see, such as a password."""
+    cached: Source | None = None
+    """Answers are kept until these rows change. The function must be STABLE, and for users."""
 
 
 IDEMPOTENT: Final = ("idempotency_key", "idempotency_ttl_hours")
@@ -193,7 +209,15 @@ SIGN_IN: Final = (
 )
 
 USERS: Final = (
-    Route("GET", "/api/v1/users/me", "get_user", {200: Success[User]}, takes=USER, errors=("USER_NOT_FOUND",)),
+    Route(
+        "GET",
+        "/api/v1/users/me",
+        "get_user",
+        {200: Success[User]},
+        takes=USER,
+        errors=("USER_NOT_FOUND",),
+        cached=Source("users", "user"),
+    ),
     Route(
         "PATCH",
         "/api/v1/users/me",
@@ -203,7 +227,14 @@ USERS: Final = (
         takes=USER_UPDATE,
         errors=("USER_NOT_FOUND",),
     ),
-    Route("GET", "/api/v1/users/me/preferences", "get_preferences", {200: Success[Preferences]}, takes=USER),
+    Route(
+        "GET",
+        "/api/v1/users/me/preferences",
+        "get_preferences",
+        {200: Success[Preferences]},
+        takes=USER,
+        cached=Source("user_preferences", "user"),
+    ),
     Route(
         "PATCH",
         "/api/v1/users/me/preferences",
@@ -219,7 +250,8 @@ USERS: Final = (
         {200: Success[list[FoundUser]]},
         query=SearchUsers,
         takes=USER,
-        per_minute=600,
+        is_search=True,
+        cached=Source("users", "tenant"),
     ),
 )
 
@@ -379,6 +411,50 @@ INTEGRATIONS: Final = (
     ),
 )
 
+JOBS: Final = (
+    Route(
+        "POST",
+        "/api/v1/jobs",
+        "enqueue_job",
+        {202: Success[EnqueuedJob]},
+        body=EnqueueJob,
+        takes=(*USER, *IDEMPOTENT),
+        is_for_tenants=True,
+        errors=IDEMPOTENCY_ERRORS,
+    ),
+    Route(
+        "POST",
+        "/api/v1/jobs/test",
+        "enqueue_test_job",
+        {202: Success[EnqueuedJob]},
+        body=EnqueueTestJob,
+        takes=(*USER, *IDEMPOTENT),
+        is_for_tenants=True,
+        errors=IDEMPOTENCY_ERRORS,
+    ),
+    Route(
+        "GET", "/api/v1/jobs", "list_jobs", {200: Success[list[Job]]}, query=ListJobs, takes=USER, is_for_tenants=True
+    ),
+    Route(
+        "GET",
+        "/api/v1/jobs/{id}",
+        "get_job",
+        {200: Success[Job]},
+        takes=USER,
+        is_for_tenants=True,
+        errors=("JOB_NOT_FOUND",),
+    ),
+    Route(
+        "POST",
+        "/api/v1/jobs/{id}/cancel",
+        "cancel_job",
+        {200: Success[Job]},
+        takes=USER,
+        is_for_tenants=True,
+        errors=("JOB_NOT_FOUND", "CONFLICT"),
+    ),
+)
+
 SEARCH: Final = (
     Route(
         "GET",
@@ -388,9 +464,20 @@ SEARCH: Final = (
         query=Search,
         takes=USER,
         errors=("EMBEDDINGS_NOT_CONFIGURED",),
-        per_minute=600,
+        is_search=True,
         handler="search",
     ),
 )
 
-ROUTES: Final = (*CARDS, *SIGN_IN, *USERS, *MEMORIES, *CONVERSATIONS, *TASKS, *INTEGRATIONS, *SEARCH)
+ROUTES: Final = (*CARDS, *SIGN_IN, *USERS, *MEMORIES, *CONVERSATIONS, *TASKS, *INTEGRATIONS, *JOBS, *SEARCH)
+
+EVENTS: Final = Route(
+    "GET",
+    "/api/v1/events",
+    "read_events",
+    {200: Event},
+    query=FollowEvents,
+    takes=USER,
+    errors=("TOO_MANY_STREAMS",),
+)
+"""Not of the table: gateway/events.py answers it, with as many calls as it takes."""

@@ -144,7 +144,8 @@ class Rpc:
             raise Failure(
                 406, "PGRST106", f"Invalid schema: {profile}", hint="Only the following schemas are exposed: api"
             )
-        headers: Headers = [(b"vary", b"Accept, Prefer, Range")]
+        exchange.vary = b"Accept, Prefer, Range"
+        headers: Headers = []
         if profile:
             headers.append((b"content-profile", profile.encode("latin-1")))
         if request.preferences.applied:

@@ -100,20 +100,40 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Failed attempts to sign in, and registrations, from one network address within 15 minutes."""
     integration_encryption_key: str | None = None
     """32 bytes in base64 that the settings of integrations are encrypted with. None: they can't be stored."""
+    outgoing_allowed_networks: tuple[str, ...] = ()
+    """Networks like 10.1.0.0/16 that integrations may lead to, though not public; comma separated in the variable."""
     trust_tenant_header: bool | None = None
     """Whether X-Tenant-ID without a token is believed. None: only while no JWT key is set."""
     redis_url: str | None = None
     """Cache, rate limits and pub/sub shared by all processes. None: in the memory of each."""
     rate_limit_per_minute: Annotated[int, Meta(ge=0, le=10_000_000)] = 0
     """Requests of a tenant, over all endpoints. 0: no limit."""
+    search_rate_limit_per_minute: Annotated[int, Meta(ge=0, le=10_000_000)] = 600
+    """Requests of a tenant at each endpoint that searches, which cost more than others. 0: no limit of their own."""
     allowed_origins: tuple[str, ...] = ()
     """CORS; comma separated in the variable."""
     max_body_bytes: Annotated[int, Meta(ge=1, le=1_073_741_824)] = 8_388_608
     """A longer body: 413 PAYLOAD_TOO_LARGE."""
     usage_retention_days: Annotated[int, Meta(ge=1, le=36_500)] | None = None
     """For how many days a worker leaves usage events. None: for ever."""
+    event_streams: Count = 2000
+    """Event streams of each process at most; over it 503 TOO_MANY_STREAMS."""
+    tenant_event_streams: Count = 1000
+    """Event streams of one tenant in each process at most; over it 429 RATE_LIMITED."""
+    event_retention_minutes: Annotated[int, Meta(ge=1, le=10_080)] = 60
+    """For how many minutes a worker leaves events: for so long a client that comes again has missed nothing."""
     maintenance_interval_seconds: Annotated[int, Meta(ge=1, le=86_400)] = 60
     """How often a worker looks what there is to remove."""
+    worker_jobs: Annotated[int, Meta(ge=2, le=10_000)] = 100
+    """Jobs that a worker is at, at most."""
+    worker_heartbeat_seconds: Annotated[float, Meta(ge=0.5, le=3600)] = 30
+    """A worker that was not heard of for so long is taken for dead, and its jobs are run elsewhere."""
+    job_time_limit_seconds: Annotated[float, Meta(gt=0, le=86_400)] = 300
+    """An attempt at a job that takes longer is interrupted, and has failed."""
+    job_retry_seconds: Annotated[float, Meta(gt=0, le=3600)] = 5
+    """Until the second attempt at a job; the pause doubles from attempt to attempt, up to an hour."""
+    job_retention_hours: Annotated[int, Meta(ge=1, le=876_000)] = 168
+    """For how many hours a worker leaves jobs that have ended."""
     worker_metrics_port: Annotated[int, Meta(ge=0, le=65535)] = 8003
     """Where a worker has its metrics, on HOST. 0 takes a free port."""
     idempotency_ttl_hours: Annotated[int, Meta(ge=1, le=8760)] = 24

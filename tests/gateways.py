@@ -9,12 +9,15 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 import httpx
+import msgspec
 import psutil
 from servers import clean_environment
+
+from gateway.settings import Settings, load_settings
 
 REPOSITORY: Final = Path(__file__).parents[1]
 COMMAND: Final = (sys.executable, "-c", "from gateway.cli import main; main()")
@@ -82,6 +85,11 @@ class Gateway:
 def environment_of(variables: Mapping[str, str]) -> dict[str, str]:
     """A clean environment with some variables, in which the repository's package is found."""
     return {**clean_environment(), "PYTHONPATH": str(REPOSITORY), **COMMON, **variables}
+
+
+def settings_of(**given: Any) -> Settings:
+    """The settings of a part of a gateway that a test opens in its own process."""
+    return msgspec.structs.replace(load_settings(COMMON), **given)
 
 
 @contextmanager

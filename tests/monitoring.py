@@ -65,6 +65,7 @@ class Running:
 
     address: str
     output: Path
+    process: "subprocess.Popen[bytes]"
 
     def get(self, path: str, **parameters: str) -> httpx.Response:
         return httpx.get(f"{self.address}{path}", params=parameters, trust_env=False, timeout=30)
@@ -84,7 +85,7 @@ def running_worker(folder: Path, **variables: str) -> Iterator[Running]:
         wait_until(says_where, 30)
         found = re.search(r"http://[\d.]+:\d+", output.read_text())
         assert found
-        yield Running(found[0], output)
+        yield Running(found[0], output, process)
 
 
 @contextmanager
@@ -110,7 +111,7 @@ def running_prometheus(folder: Path, targets: Mapping[str, Sequence[str]]) -> It
     ]
     output = folder / "prometheus.log"
     with _running(command, folder, output, {}) as process:
-        prometheus = Prometheus(f"http://{address}", output)
+        prometheus = Prometheus(f"http://{address}", output, process)
 
         def is_ready() -> bool:
             assert process.poll() is None, output.read_text()

@@ -76,6 +76,50 @@ def test_growth_runs_with_little_data(tmp_path: Path) -> None:
     assert large["bytes"]["cards"] > small["bytes"]["cards"]
 
 
+@pytest.mark.skipif(shutil.which("wrk") is None, reason="wrk is not installed")
+def test_resources_run_with_little_data(tmp_path: Path) -> None:
+    """A page, a search, and sign-in."""
+    workloads = ("list_messages", "search_two")
+    written = run_bench(
+        tmp_path,
+        "resources",
+        *("--memories", "1000", "--messages", "1000", "--rounds", "1", "--seconds", "1"),
+        *(argument for workload in workloads for argument in ("--workload", workload)),
+    )
+
+    assert [(one["workload"], one["connections"], one["errors"]) for one in written["medians"]] == [
+        ("list_messages", 16, 0),
+        ("search_two", 16, 0),
+        ("list_messages", 1, 0),
+        ("search_two", 1, 0),
+    ]
+    assert written["login"]["hash_ms"] > 0
+    assert written["login"]["alone"]["errors"] == 0
+
+
+@pytest.mark.skipif(shutil.which("redis-server") is None, reason="redis-server is not installed")
+@pytest.mark.skipif(find_spec("celery") is None, reason="celery is not installed")
+def test_jobs_run_with_few(tmp_path: Path) -> None:
+    """All are completed, here and by Celery; and what is too old is gone after each hour."""
+    written = run_bench(
+        tmp_path,
+        "jobs",
+        *("--jobs", "100", "--rounds", "1", "--pool", "threads-10", "--starts", "2", "--jobs-per-hour", "500"),
+    )
+
+    assert [one["name"].partition(",")[0] for one in written["medians"]] == ["cardbase", "Celery"]
+    assert all(one["seconds"] > 0 and one["drained_seconds"] > 0 for one in written["rounds"])
+    assert len(written["start_ms"]) > 0
+    assert {one["hour"]: one["rows"] for one in written["hours"] if one["table"] == "events"}[3] <= 1000
+
+
+def test_events_reach_all_listeners(tmp_path: Path) -> None:
+    """Each listener of a tenant is told of each of its events."""
+    written = run_bench(tmp_path, "events", "--listeners", "40", "--events", "4")
+
+    assert (written["tenants"], written["deliveries"]) == (2, 80)
+
+
 def measured(workload: str, connections: int, peer: str, rate: float, p99_ms: float = 1.0) -> Measurement:
     return Measurement(
         workload=workload,
@@ -146,7 +190,7 @@ def test_a_document_without_the_region_is_refused(tmp_path: Path) -> None:
         report.write_region("growth", "text", document)
 
 
-@pytest.mark.parametrize("region", ["workloads", "comparison", "growth", "memory"])
+@pytest.mark.parametrize("region", ["workloads", "comparison", "growth", "memory", "resources", "jobs", "events"])
 def test_the_document_has_a_place_for_each_result(region: str) -> None:
     text = report.DOCUMENT.read_text()
 

@@ -24,6 +24,7 @@ ROLES = (
     "cardbase_maintenance",
     "cardbase_finder",
     "cardbase_authenticator",
+    "cardbase_dispatcher",
 )
 
 FILES = {

@@ -23,9 +23,12 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, which has a 
 
 # A process that uses the database of a folder until its standard input ends.
 USER_OF_THE_DATABASE = """
-import json, sys
+import json, signal, sys
 from pathlib import Path
 from gateway.embedded import running
+
+# Ignored from the start where the tests run in the background.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 with running(Path(sys.argv[1])) as database:
     try:

@@ -18,11 +18,12 @@ from redis_server import MISSING, RedisServer, redis_server
 from servers import Database
 from tokens import SECRET, bearer, token
 
-from gateway import limits
+from gateway import limits, stores
 from gateway.exchange import Exchange
 from gateway.identity import Identifier
 from gateway.limits import Count, Counters, FallbackCounters, Limits, MemoryCounters, RedisCounters
 from gateway.settings import load_settings
+from gateway.stores import Breaker, open_redis
 
 PATH: Final = "/api/v1/cards"
 SECONDS: Final = shapes.Like("seconds of a minute", "[1-9]|[1-5][0-9]|60")
@@ -31,7 +32,7 @@ SECONDS: Final = shapes.Like("seconds of a minute", "[1-9]|[1-5][0-9]|60")
 @pytest.fixture
 def redis(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RedisServer]:
     """A redis-server of the test's own. What runs in the test's process waits for it, however busy the machine is."""
-    monkeypatch.setattr(limits, "REDIS_TIMEOUT_SECONDS", 60.0)
+    monkeypatch.setattr(stores, "REDIS_TIMEOUT_SECONDS", 60.0)
     if shutil.which("redis-server") is None:
         pytest.skip(MISSING)
     with redis_server(tmp_path) as running:
@@ -169,17 +170,17 @@ def statuses_of(gateways: list[Gateway], tenant_id: UUID, number: int) -> list[i
 
 
 async def test_many_at_once_are_counted_one_by_one(redis: RedisServer) -> None:
-    shared = [RedisCounters(redis.url), RedisCounters(redis.url)]
+    shared = [RedisCounters(open_redis(redis.url)), RedisCounters(open_redis(redis.url))]
     for counters in ([MemoryCounters()], shared):
         counts = await asyncio.gather(*(counters[index % len(counters)].count("key") for index in range(200)))
         assert sorted(count.number for count in counts) == list(range(1, 201))
         assert all(0 < count.seconds_left <= 60 for count in counts)
     for store in shared:
-        await store.__aexit__(None, None, None)
+        await store._redis.aclose()
 
 
 async def test_minute_begins_with_its_first_request_and_then_anew(redis: RedisServer) -> None:
-    memory, shared = MemoryCounters(), RedisCounters(redis.url)
+    memory, shared = MemoryCounters(), RedisCounters(open_redis(redis.url))
     for counters in (memory, shared):
         assert [(await counters.count("key")).number for _ in range(3)] == [1, 2, 3]
     memory._store["key"].expires_at = datetime.now(UTC) - timedelta(seconds=1)
@@ -188,16 +189,16 @@ async def test_minute_begins_with_its_first_request_and_then_anew(redis: RedisSe
         count = await counters.count("key")
         assert count.number == 1
         assert count.seconds_left > 59
-    await shared.__aexit__(None, None, None)
+    await shared._redis.aclose()
 
 
 async def test_counter_that_lost_its_end_gets_one(redis: RedisServer) -> None:
-    shared = RedisCounters(redis.url)
+    shared = RedisCounters(open_redis(redis.url))
     redis.execute("set", "cardbase:key", 7)
     count = await shared.count("key")
     assert count.number == 8
     assert 59 < count.seconds_left <= 60
-    await shared.__aexit__(None, None, None)
+    await shared._redis.aclose()
 
 
 async def test_memory_holds_no_more_counters_than_the_bound(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -230,19 +231,19 @@ class _Broken:
 
 async def test_broken_store_is_asked_by_one_request_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = 1000.0
-    monkeypatch.setattr(limits, "monotonic", lambda: clock)
+    monkeypatch.setattr(stores, "monotonic", lambda: clock)
     broken = _Broken()
-    counters: Counters = FallbackCounters(broken, MemoryCounters())
+    counters: Counters = FallbackCounters(broken, MemoryCounters(), Breaker())
     assert (await counters.count("key")).number == 1
     counts = await asyncio.gather(*(counters.count("key") for _ in range(50)))
     assert sorted(count.number for count in counts) == list(range(2, 52))
     assert broken.asked == 1
 
-    clock += limits.REDIS_PAUSE_SECONDS
+    clock += stores.REDIS_PAUSE_SECONDS
     await asyncio.gather(*(counters.count("key") for _ in range(50)))
     assert broken.asked == 2
 
-    clock += limits.REDIS_PAUSE_SECONDS
+    clock += stores.REDIS_PAUSE_SECONDS
     broken.error = None
     assert (await counters.count("key")).number == 100
     assert (await counters.count("key")).number == 100
@@ -275,7 +276,7 @@ async def _application(scope: Any, receive: Any, send: Any) -> None:
 
 async def test_endpoint_may_have_a_lower_limit_for_a_method() -> None:
     settings = load_settings({"RATE_LIMIT_PER_MINUTE": "5"})
-    made = Limits(settings, Identifier(settings))
+    made = Limits(settings, Identifier(settings), None, Breaker())
     limited = made.in_front_of(_application, path="/login", per_minute={"POST": 2, "GET": 0})
     other = made.in_front_of(_application, path="/cards")
     tenant = {"X-Tenant-ID": str(uuid4())}
@@ -300,5 +301,5 @@ async def test_endpoint_may_have_a_lower_limit_for_a_method() -> None:
 
 def test_no_limit_costs_nothing() -> None:
     settings = load_settings({})
-    made = Limits(settings, Identifier(settings))
+    made = Limits(settings, Identifier(settings), None, Breaker())
     assert made.in_front_of(_application, path="/cards", per_minute={"GET": 0}) is _application

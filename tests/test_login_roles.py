@@ -180,7 +180,7 @@ async def test_names_of_a_caller_decide_nothing_inside_a_function(
 
 
 async def _answer(connection: "asyncpg.Connection[Any]", function: Function, arguments: dict[str, str]) -> str:
-    """A function's answer or refusal, with new ids and times no longer told apart; what it did is undone."""
+    """A function's answer or refusal, with new ids, times and positions no longer told apart; what it did is undone."""
     names = ", ".join(
         f'"{name}" => ${position}::pg_catalog.text::{_qualified(function.parameters[name])}'
         for position, name in enumerate(arguments, 1)
@@ -192,7 +192,7 @@ async def _answer(connection: "asyncpg.Connection[Any]", function: Function, arg
     except asyncpg.PostgresError as error:
         answer = f"{error.sqlstate} {error}"
     await connection.execute("rollback")
-    return re.sub(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|\d{4}-\d\d-\d\dT[\d:.+]+", "…", answer)
+    return re.sub(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|\d{4}-\d\d-\d\dT[\d:.+]+|\d+-\d+-\d+", "…", answer)
 
 
 def _qualified(kind: str) -> str:

@@ -1,11 +1,8 @@
-"""What operators and tools ask: health, readiness, information, metrics, the API's description."""
+"""What operators and tools ask: information, metrics, the API's description. Health is in test_health.py."""
 
 import json
 import re
-import shutil
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any, Final
 from uuid import UUID, uuid4
 
@@ -13,13 +10,11 @@ import httpx
 import pytest
 import schemathesis
 import shapes
-from gateways import Gateway, wait_until
-from locks import Holder, waiting_for_locks
+from gateways import Gateway
+from locks import Holder
 from prometheus_client.parser import text_string_to_metric_families
-from redis_server import MISSING, redis_server
 from servers import Database
 
-from gateway import __version__
 from gateway.routes import ROUTES
 
 BATCH: Final = "/api/v1/cards/batch"
@@ -28,109 +23,12 @@ USAGE: Final = "/api/v1/cards/{card_id}/usage"
 CARDS: Final = {"cards": [{"card_type": "company", "content": {"name": "Acme"}}]}
 
 
-class Seconds(float):
-    """Equal to every number that is not negative."""
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, float) and other >= 0
-
-    __hash__ = None  # type: ignore[assignment]
-
-
-def health_of(status: str, database: str, redis: str = "disabled") -> dict[str, Any]:
-    services = {"database": database, "redis": redis, "task_queue": "disabled"}
-    return {"status": status, **services, "services": services, "version": __version__, "uptime": Seconds()}
-
-
 def create(client: httpx.Client) -> str:
     """Creates a card; answers its id."""
     return str(client.post(BATCH, json=CARDS).json()["cards"][0]["card_id"])
 
 
-# --- health ---------------------------------------------------------------------------------------------------
-
-
-def test_health_and_readiness_need_no_tenant(gateway: Gateway) -> None:
-    with gateway.client() as client:
-        health, ready = client.get("/health"), client.get("/ready")
-    assert (health.status_code, health.json()) == (200, health_of("healthy", "connected"))
-    assert (ready.status_code, ready.json()) == (200, {"ready": True})
-
-
-def test_full_pool_is_degraded_and_not_ready(
-    shared_database: Database, make_gateway: Callable[..., Gateway], tenant_id: UUID
-) -> None:
-    gateway = make_gateway(shared_database, DATABASE_POOL_MIN="1", DATABASE_POOL_MAX="1")
-    with gateway.client(tenant_id) as client, ThreadPoolExecutor(1) as thread:
-        card_id = create(client)
-        use = f"select from api.track_usage('{tenant_id}', '{card_id}')"
-        with Holder(shared_database, use) as holder:
-            under_way = thread.submit(client.post, USAGE.format(card_id=card_id))
-            wait_until(lambda: waiting_for_locks(shared_database) == 1)
-            health, ready = client.get("/health"), client.get("/ready")
-            assert (health.status_code, health.json()) == (200, health_of("degraded", "connected"))
-            assert (ready.status_code, ready.json()) == (503, {"ready": False})
-            holder.release()
-        assert under_way.result().status_code == 200
-        assert client.get("/health").json()["status"] == "healthy"
-        assert client.get("/ready").status_code == 200
-
-
-@pytest.mark.parametrize("table", ["cards", "card_usage", "card_usage_totals", "idempotency_store"])
-def test_locked_table_is_degraded_within_three_seconds(
-    database: Database, make_gateway: Callable[..., Gateway], table: str
-) -> None:
-    gateway = make_gateway(database)
-    with gateway.client() as client:
-        with Holder(database, f"lock table app.{table}"):
-            health = client.get("/health")
-            assert (health.status_code, health.json()) == (200, health_of("degraded", "connected"))
-            assert health.elapsed.total_seconds() < 3
-            assert client.get("/ready").status_code == 503
-        wait_until(lambda: client.get("/health").json()["status"] == "healthy")
-        assert client.get("/ready").status_code == 200
-
-
-def test_database_that_is_gone_is_unhealthy(make_gateway: Callable[..., Gateway]) -> None:
-    gateway = make_gateway(DATABASE_URL="postgresql://cardbase_gateway@/nothing?host=/nowhere")
-    with gateway.client() as client:
-        health, ready = client.get("/health"), client.get("/ready")
-    assert (health.status_code, health.json()) == (503, health_of("unhealthy", "disconnected"))
-    assert (ready.status_code, ready.json()) == (503, {"ready": False})
-
-
-def test_redis_is_asked_where_there_is_one(
-    database: Database, make_gateway: Callable[..., Gateway], tmp_path: Path
-) -> None:
-    if shutil.which("redis-server") is None:
-        pytest.skip(MISSING)
-    with redis_server(tmp_path) as redis:
-        gateway = make_gateway(database, REDIS_URL=redis.url)
-        with gateway.client() as client:
-            assert client.get("/health").json() == health_of("healthy", "connected", redis="connected")
-            redis.stop()
-            gone = client.get("/health")
-            assert (gone.status_code, gone.json()) == (200, health_of("degraded", "connected", redis="disconnected"))
-            redis.start()
-            assert client.get("/health").json() == health_of("healthy", "connected", redis="connected")
-
-
-@pytest.mark.parametrize("path", ["/health", "/ready"])
-def test_a_head_request_asks_the_same(client: httpx.Client, path: str) -> None:
-    head = client.head(path)
-
-    assert (head.status_code, head.content) == (200, b"")
-
-
-def test_database_that_nothing_was_deployed_to_is_not_ready(
-    empty_database: Database, make_gateway: Callable[..., Gateway]
-) -> None:
-    """The login roles belong to the whole server, so they can connect."""
-    gateway = make_gateway(empty_database)
-    with gateway.client() as client:
-        health, ready = client.get("/health"), client.get("/ready")
-    assert (health.status_code, health.json()) == (200, health_of("degraded", "connected"))
-    assert (ready.status_code, ready.json()) == (503, {"ready": False})
+# --- information ----------------------------------------------------------------------------------------------
 
 
 def test_information_names_the_version_and_the_environment(
@@ -142,7 +40,9 @@ def test_information_names_the_version_and_the_environment(
     assert response.status_code == 200
     information = response.json()
     assert (information["api_version"], information["environment"]) == ("v1", "staging")
-    assert {"cards", "usage", "idempotency"} <= set(information["features_enabled"])
+    resources = {route.path.split("/")[3] for route in ROUTES}
+    beside = {"usage", "idempotency", "rpc", "cache", "events"}
+    assert sorted(information["features_enabled"]) == sorted(resources | beside)
 
 
 # --- metrics --------------------------------------------------------------------------------------------------

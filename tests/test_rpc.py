@@ -1154,6 +1154,7 @@ def test_a_new_function_is_called_without_any_sign(own: httpx.Client, database: 
     until_it_answers(own, "/rpc/newcomer", "1")
 
 
+@pytest.mark.usefixtures("notifications")
 def test_a_changed_function_is_seen_after_a_notification(own: httpx.Client, database: Database) -> None:
     """A function that was only read from becomes one that writes: the catalog alone can tell."""
     for notify in ("notify cardbase, 'reload'", "notify pgrst, 'reload schema'", "notify pgrst"):
@@ -1200,7 +1201,7 @@ def test_a_raised_version_is_seen_though_nobody_says_so(
         until_it_answers(client, "/rpc/changing", "1")
         database.execute(
             "select pg_terminate_backend(pid) from pg_stat_activity"
-            " where application_name = 'cardbase catalog' and datname = current_database()",
+            " where application_name = 'cardbase listener' and datname = current_database()",
             "create or replace function api.changing() returns integer language sql volatile return 2",
             "update deployment.state set catalog_version = 4711",
         )

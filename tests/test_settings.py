@@ -30,6 +30,7 @@ def test_defaults_are_those_that_are_documented() -> None:
         "access_token_expire_minutes": 60,
         "redis_url": None,
         "rate_limit_per_minute": 0,
+        "search_rate_limit_per_minute": 600,
         "allowed_origins": (),
         "max_body_bytes": 8_388_608,
         "idempotency_ttl_hours": 24,

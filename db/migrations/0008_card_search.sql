@@ -16,7 +16,7 @@ comment on column app.card_search.version is 'Of the card that it was made of.';
 create table app.card_search_queue (
     tenant_id uuid not null,
     queue_id uuid not null default app.uuid_v7(),
-    card_ids uuid [] not null,
+    card_ids uuid[] not null,
     constraint card_search_queue_pkey primary key (tenant_id, queue_id)
 );
 comment on table app.card_search_queue is

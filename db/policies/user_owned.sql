@@ -12,7 +12,8 @@ begin
         'conversations',
         'messages',
         'tasks',
-        'integrations'
+        'integrations',
+        'resource_totals'
     ] loop
         execute format('alter table app.%I enable row level security', _table);
         execute format('alter table app.%I force row level security', _table);

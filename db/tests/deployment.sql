@@ -1,6 +1,6 @@
 begin;
 \ir helpers/tests.psql
-select plan(26);
+select plan(27);
 
 -- Roles
 
@@ -8,7 +8,7 @@ select set_eq(
     $$ select rolname from pg_roles where rolname like 'cardbase\_%' $$,
     array[
         'cardbase_owner', 'cardbase_api', 'cardbase_maintenance', 'cardbase_finder', 'cardbase_authenticator',
-        'cardbase_gateway', 'cardbase_service', 'cardbase_worker'
+        'cardbase_dispatcher', 'cardbase_gateway', 'cardbase_service', 'cardbase_worker'
     ],
     'these are the roles'
 );
@@ -45,7 +45,8 @@ select set_eq(
     ('cardbase_api', 'cardbase_owner'),
     ('cardbase_maintenance', 'cardbase_owner'),
     ('cardbase_finder', 'cardbase_owner'),
-    ('cardbase_authenticator', 'cardbase_owner')
+    ('cardbase_authenticator', 'cardbase_owner'),
+    ('cardbase_dispatcher', 'cardbase_owner')
     $$,
     'only the owner is a member of other roles, of those that functions run as'
 );
@@ -54,6 +55,7 @@ select set_eq(
 
 select schema_owner_is('app', 'cardbase_owner', 'cardbase_owner owns schema app');
 select schema_owner_is('api', 'cardbase_owner', 'cardbase_owner owns schema api');
+select schema_owner_is('queue', 'cardbase_owner', 'cardbase_owner owns schema queue');
 select schema_owner_is('deployment', 'cardbase_owner', 'cardbase_owner owns schema deployment');
 
 select set_eq(
@@ -66,7 +68,7 @@ select set_eq(
     from pg_namespace as schema
     cross join aclexplode(schema.nspacl) as acl
     left join pg_roles as role on role.oid = acl.grantee
-    where schema.nspname in ('app', 'api', 'deployment') and acl.grantee <> schema.nspowner
+    where schema.nspname in ('app', 'api', 'queue', 'deployment') and acl.grantee <> schema.nspowner
     $$,
     $$ values
     ('api', 'cardbase_gateway', 'USAGE', false),
@@ -76,11 +78,17 @@ select set_eq(
     ('api', 'cardbase_maintenance', 'USAGE', false),
     ('api', 'cardbase_finder', 'USAGE', false),
     ('api', 'cardbase_authenticator', 'USAGE', false),
+    ('api', 'cardbase_dispatcher', 'USAGE', false),
     ('app', 'cardbase_api', 'USAGE', false),
     ('app', 'cardbase_maintenance', 'USAGE', false),
     ('app', 'cardbase_finder', 'USAGE', false),
     ('app', 'cardbase_authenticator', 'USAGE', false),
+    ('app', 'cardbase_dispatcher', 'USAGE', false),
     ('app', 'cardbase_worker', 'USAGE', false),
+    ('queue', 'cardbase_api', 'USAGE', false),
+    ('queue', 'cardbase_maintenance', 'USAGE', false),
+    ('queue', 'cardbase_dispatcher', 'USAGE', false),
+    ('queue', 'cardbase_worker', 'USAGE', false),
     ('deployment', 'cardbase_api', 'USAGE', false)
     $$,
     'who may look into a schema is on this list'

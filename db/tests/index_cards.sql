@@ -7,24 +7,28 @@ create function tests.known(tenant text)
 returns text[]
 language sql
 return (
-    select array_agg(title order by title)
-    from app.card_search
-    where tenant_id = tests.tenant(known.tenant)
+    select array_agg(searched.title order by searched.title)
+    from app.card_search as searched
+    where searched.tenant_id = tests.tenant(known.tenant)
 );
 create function tests.create_cards(tenant text, variadic names text[])
 returns api.reply
 language sql
-return (
-    select api.create_cards(
-        tests.tenant(create_cards.tenant),
-        jsonb_agg(jsonb_build_object('card_type', 'voice', 'content', jsonb_build_object('name', name)))
+return api.create_cards(
+    tests.tenant(create_cards.tenant),
+    (
+        select jsonb_agg(jsonb_build_object('card_type', 'voice', 'content', jsonb_build_object('name', name)))
+        from unnest(create_cards.names) as name
     )
-    from unnest(create_cards.names) as name
 );
 create function tests.card_id(name text)
 returns uuid
 language sql
-return (select card_id from app.cards where content = jsonb_build_object('name', card_id.name));
+return (
+    select card.card_id
+    from app.cards as card
+    where card.content = jsonb_build_object('name', card_id.name)
+);
 grant execute on all functions in schema tests to public;
 
 select tests.create_cards('acme', 'one', 'two');
@@ -57,13 +61,13 @@ select api.update_card(tests.tenant('acme'), tests.card_id('uno'), '{"name": "un
 select api.delete_card(tests.tenant('acme'), tests.card_id('two'));
 set local role cardbase_maintenance;
 select is(
-    app.index_cards(tests.tenant('globex')), 0::bigint, 'of another tenant than the transaction''s nothing is worked off'
+    app.index_cards(tests.tenant('globex')), 0::bigint, 'another tenant than the transaction''s is not worked for'
 );
 select is(app.index_all_cards(1), 1::bigint, 'maintenance works off so many as it says');
 select is(app.index_all_cards(), 3::bigint, 'of all tenants');
 select is(current_setting('app.current_tenant_id'), '', 'and acts for none of them afterwards');
 reset role;
-select is(tests.known('acme'), array['three', 'un'], 'a changed card is known by its new name, a deleted one not at all');
+select is(tests.known('acme'), array['three', 'un'], 'a changed card is known by its new name, a deleted one no more');
 select is(tests.known('globex'), array['other'], 'and another tenant''s by its own');
 select is(
     (select version from app.card_search where title = 'un'), 3, 'of which version a text is, is known'

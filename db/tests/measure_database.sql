@@ -20,8 +20,9 @@ select set_eq(
     array[
         'cards_database_blocks_total', 'cards_database_connections', 'cards_database_connections_max',
         'cards_database_deadlocks_total', 'cards_database_size_bytes', 'cards_database_temporary_bytes_total',
-        'cards_database_transaction_age', 'cards_database_transactions_total', 'cards_maintenance_lag_seconds',
-        'cards_table_dead_rows', 'cards_table_rows', 'cards_table_size_bytes'
+        'cards_database_transaction_age', 'cards_database_transactions_total', 'cards_jobs_waiting',
+        'cards_jobs_waiting_seconds', 'cards_maintenance_lag_seconds', 'cards_table_dead_rows',
+        'cards_table_rows', 'cards_table_size_bytes'
     ],
     'these are the metrics'
 );

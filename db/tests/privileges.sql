@@ -22,7 +22,8 @@ returns name[]
 language sql
 stable
 return array[
-    'users', 'user_preferences', 'refresh_tokens', 'memories', 'conversations', 'messages', 'tasks', 'integrations'
+    'users', 'user_preferences', 'refresh_tokens', 'memories', 'conversations', 'messages', 'tasks', 'integrations',
+    'resource_totals'
 ] || tests.embedding_tables();
 -- What the policy of cardbase_api says on a table.
 create function tests.own_rows(table_name name)
@@ -30,6 +31,10 @@ returns text
 language sql
 stable
 return case
+    when own_rows.table_name = 'jobs'
+        then
+            '((tenant_id = app.current_tenant_id())'
+            || ' AND COALESCE((user_id = app.current_user_id()), (user_id IS NULL)))'
     when own_rows.table_name = any(tests.user_tables())
         then '((tenant_id = app.current_tenant_id()) AND (user_id = app.current_user_id()))'
     else '(tenant_id = app.current_tenant_id())'
@@ -73,7 +78,9 @@ select set_eq(
         pg_proc.pronamespace = 'api'::regnamespace
         and (pg_proc.proargnames [1] = 'tenant_id' and pg_proc.proargtypes [0] = 'uuid'::regtype) is not true
     $$,
-    array['as_csv', 'begin_login', 'begin_registration', 'catalog', 'catalog_version', 'is_ready'],
+    array[
+        'as_csv', 'begin_login', 'begin_registration', 'catalog', 'catalog_version', 'is_ready', 'task_queue_state'
+    ],
     'every function of api takes the tenant first, save for these: they look at no tenant''s rows'
 );
 select is_empty(
@@ -106,7 +113,7 @@ select set_eq(
         pg_proc.pronamespace = 'api'::regnamespace
         and (pg_proc.prorettype <> 'api.reply'::regtype or pg_proc.proretset)
     $$,
-    array['as_csv', 'catalog', 'catalog_version', 'is_ready'],
+    array['as_csv', 'catalog', 'catalog_version', 'is_ready', 'task_queue_state'],
     'every function of api answers one api.reply, save for these, which are no product functions'
 );
 select is_empty(
@@ -209,12 +216,17 @@ select is_empty(
         pg_proc.pronamespace = 'app'::regnamespace
         and pg_proc.proowner <> case
             when not pg_proc.prosecdef then 'cardbase_owner'::regrole
-            when pg_proc.proowner = any(array['cardbase_finder'::regrole, 'cardbase_authenticator'::regrole])
+            when
+                pg_proc.proowner = any(
+                    array[
+                        'cardbase_finder'::regrole, 'cardbase_authenticator'::regrole, 'cardbase_dispatcher'::regrole
+                    ]
+                )
                 then pg_proc.proowner
             else 'cardbase_maintenance'::regrole
         end
     $$,
-    'a private function runs as its caller and is the owner''s, or runs as finder, authenticator or maintenance'
+    'a private function runs as its caller and is the owner''s, or runs as one of the roles with a narrow job'
 );
 select set_eq(
     $$
@@ -229,12 +241,20 @@ select set_eq(
     $$,
     $$
     values
+    ('begin_jobs', 'cardbase_worker'),
+    ('finish_jobs', 'cardbase_worker'),
+    ('keep_worker', 'cardbase_worker'),
+    ('purge_jobs', 'cardbase_worker'),
+    ('remove_worker', 'cardbase_worker'),
     ('find_unembedded_memories', 'cardbase_worker'),
+    ('get_sealed_settings', 'cardbase_worker'),
+    ('record_sync', 'cardbase_worker'),
     ('store_embeddings', 'cardbase_worker'),
     ('measure_database', 'cardbase_worker'),
     ('purge_card_usage', 'cardbase_worker'),
     ('purge_idempotency_store', 'cardbase_worker'),
     ('purge_sign_in', 'cardbase_worker'),
+    ('purge_events', 'cardbase_worker'),
     ('run_maintenance', 'cardbase_worker')
     $$,
     'of the private functions the roles that log in may call these'
@@ -250,13 +270,26 @@ select is_empty(
         pg_proc.pronamespace = 'app'::regnamespace
         and acl.grantee <> pg_proc.proowner
         and acl.grantee <> case
-            when pg_proc.proowner = 'cardbase_maintenance'::regrole then 'cardbase_worker'::regrole
+            when pg_proc.proowner in ('cardbase_maintenance'::regrole, 'cardbase_dispatcher'::regrole)
+                then 'cardbase_worker'::regrole
             else 'cardbase_api'::regrole
         end
         and pg_proc.oid <> all(array['app.current_tenant_id()', 'app.current_user_id()']::regprocedure[])
-        -- What a search compares, and what is said where there are no embeddings.
+        -- What a search finds cards by, what is said where there are no embeddings, how much is purged at once, what queues
+        -- are called, and whether they are cared for.
         and (pg_proc.proname, acl.grantee) not in (
-            ('card_title', 'cardbase_finder'::regrole), ('check_embeddings', 'cardbase_maintenance'::regrole)
+            ('card_text', 'cardbase_maintenance'::regrole),
+            ('card_title', 'cardbase_maintenance'::regrole),
+            ('card_vector', 'cardbase_maintenance'::regrole),
+            ('index_cards', 'cardbase_maintenance'::regrole),
+            ('index_all_cards', 'cardbase_maintenance'::regrole),
+            ('find_queued_tenants', 'cardbase_maintenance'::regrole),
+            ('find_task_queue_state', 'cardbase_api'::regrole),
+            ('job_queues', 'cardbase_maintenance'::regrole),
+            ('has_listeners', 'cardbase_dispatcher'::regrole),
+            ('record_job_events', 'cardbase_dispatcher'::regrole),
+            ('check_embeddings', 'cardbase_maintenance'::regrole),
+            ('check_maximum_rows', 'cardbase_maintenance'::regrole)
         )
     $$,
     'maintenance is for workers, every other private function for cardbase_api'
@@ -278,6 +311,7 @@ select function_privs_are(
 select tables_are(
     'app',
     array['cards', 'card_usage', 'card_usage_totals', 'idempotency_store', 'credentials', 'login_attempts']
+    || array['card_search', 'card_search_queue', 'jobs', 'workers', 'events', 'event_subscriptions']
     || tests.user_tables(),
     'these are the tables'
 );
@@ -294,7 +328,7 @@ select set_eq(
     $$,
     $$
     select 'app.' || name
-    from unnest(tests.user_tables() || array['credentials']) as name
+    from unnest(tests.user_tables() || array['credentials', 'events', 'jobs']) as name
     $$,
     'a table whose rows are a user''s is held to the policy of such tables'
 );
@@ -416,7 +450,8 @@ select is_empty(
     where
         pg_class.relnamespace = 'app'::regnamespace
         and pg_class.relkind in ('r', 'p')
-        and pg_class.relname not in ('credentials', 'login_attempts')
+        -- What is recorded of others' rows has more readers: db/tests/read_events.sql.
+        and pg_class.relname not in ('credentials', 'login_attempts', 'workers', 'events')
         and (
             select
                 array_agg(
@@ -451,10 +486,10 @@ select is_empty(
     from pg_policies
     where
         schemaname = 'app'
-        and tablename in ('credentials', 'login_attempts')
+        and tablename in ('credentials', 'login_attempts', 'workers')
         and roles && array['cardbase_api', 'public']::name []
     $$,
-    'to what sign-in begins with cardbase_api has no policy'
+    'to what sign-in begins with, and to workers, cardbase_api has no policy'
 );
 select set_eq(
     $$
@@ -480,11 +515,49 @@ select set_eq(
         '((tenant_id = app.current_tenant_id()) AND (deleted_at IS NULL))',
         null
     ),
+    (
+        'integrations',
+        '{cardbase_maintenance}',
+        'ALL',
+        '((tenant_id = app.current_tenant_id()) AND (user_id = app.current_user_id()) AND (deleted_at IS NULL))',
+        null
+    ),
+    ('jobs', '{cardbase_dispatcher}', 'ALL', 'true', 'true'),
+    ('jobs', '{cardbase_maintenance}', 'ALL', '(completed_at <= (now() - ''01:00:00''::interval))', null),
+    ('workers', '{cardbase_dispatcher}', 'ALL', 'true', 'true'),
+    ('events', '{cardbase_dispatcher}', 'INSERT', null, '(tenant_id = app.current_tenant_id())'),
+    ('events', '{cardbase_maintenance}', 'ALL', '(created_at <= (now() - ''00:01:00''::interval))', null),
+    (
+        'event_subscriptions',
+        '{cardbase_api,cardbase_dispatcher}',
+        'ALL',
+        '(tenant_id = app.current_tenant_id())',
+        '(tenant_id = app.current_tenant_id())'
+    ),
+    ('event_subscriptions', '{cardbase_maintenance}', 'ALL', '(tenant_id = app.current_tenant_id())', null),
+    ('event_subscriptions', '{cardbase_maintenance}', 'ALL', '(expires_at <= now())', null),
     ('credentials', '{cardbase_authenticator}', 'ALL', 'true', 'true'),
     ('login_attempts', '{cardbase_authenticator}', 'ALL', 'true', 'true'),
     ('login_attempts', '{cardbase_maintenance}', 'ALL', '(expires_at <= now())', null),
     ('refresh_tokens', '{cardbase_maintenance}', 'ALL', '(expires_at <= now())', null),
     ('cards', '{cardbase_finder}', 'SELECT', 'true', null),
+    ('cards', '{cardbase_maintenance}', 'SELECT', '(tenant_id = app.current_tenant_id())', null),
+    ('card_search', '{cardbase_finder}', 'SELECT', 'true', null),
+    ('card_search_queue', '{cardbase_finder}', 'SELECT', 'true', null),
+    (
+        'card_search',
+        '{cardbase_api,cardbase_maintenance}',
+        'ALL',
+        '(tenant_id = app.current_tenant_id())',
+        '(tenant_id = app.current_tenant_id())'
+    ),
+    (
+        'card_search_queue',
+        '{cardbase_api,cardbase_maintenance}',
+        'ALL',
+        '(tenant_id = app.current_tenant_id())',
+        '(tenant_id = app.current_tenant_id())'
+    ),
     ('card_usage', '{cardbase_maintenance}', 'ALL', '(used_at <= (now() - ''1 day''::interval))', null),
     ('idempotency_store', '{cardbase_maintenance}', 'ALL', '(expires_at <= now())', null)
     union all
@@ -501,7 +574,7 @@ select set_eq(
 select policies_are(
     'app',
     'cards',
-    array['a tenant''s cards are its own', 'the finder searches all cards'],
+    array['a tenant''s cards are its own', 'the finder searches all cards', 'maintenance indexes a tenant''s cards'],
     'these are the policies of cards'
 );
 select policies_are(
@@ -567,6 +640,20 @@ select set_eq(
     ('cards', 'cardbase_api', 'SELECT', false),
     ('cards', 'cardbase_api', 'INSERT', false),
     ('cards', 'cardbase_api', 'UPDATE', false),
+    ('card_search', 'cardbase_api', 'SELECT', false),
+    ('card_search', 'cardbase_api', 'INSERT', false),
+    ('card_search', 'cardbase_api', 'UPDATE', false),
+    ('card_search', 'cardbase_api', 'DELETE', false),
+    ('card_search', 'cardbase_maintenance', 'SELECT', false),
+    ('card_search', 'cardbase_maintenance', 'INSERT', false),
+    ('card_search', 'cardbase_maintenance', 'UPDATE', false),
+    ('card_search', 'cardbase_maintenance', 'DELETE', false),
+    ('card_search_queue', 'cardbase_api', 'SELECT', false),
+    ('card_search_queue', 'cardbase_api', 'INSERT', false),
+    ('card_search_queue', 'cardbase_api', 'DELETE', false),
+    ('card_search_queue', 'cardbase_maintenance', 'SELECT', false),
+    ('card_search_queue', 'cardbase_maintenance', 'INSERT', false),
+    ('card_search_queue', 'cardbase_maintenance', 'DELETE', false),
     ('card_usage', 'cardbase_api', 'SELECT', false),
     ('card_usage', 'cardbase_api', 'INSERT', false),
     ('card_usage', 'cardbase_maintenance', 'DELETE', false),
@@ -577,6 +664,23 @@ select set_eq(
     ('idempotency_store', 'cardbase_api', 'INSERT', false),
     ('idempotency_store', 'cardbase_api', 'UPDATE', false),
     ('idempotency_store', 'cardbase_maintenance', 'DELETE', false),
+    ('jobs', 'cardbase_api', 'SELECT', false),
+    ('jobs', 'cardbase_api', 'INSERT', false),
+    ('jobs', 'cardbase_api', 'UPDATE', false),
+    ('jobs', 'cardbase_dispatcher', 'SELECT', false),
+    ('jobs', 'cardbase_maintenance', 'DELETE', false),
+    ('workers', 'cardbase_dispatcher', 'SELECT', false),
+    ('workers', 'cardbase_dispatcher', 'INSERT', false),
+    ('workers', 'cardbase_dispatcher', 'DELETE', false),
+    ('events', 'cardbase_api', 'SELECT', false),
+    ('events', 'cardbase_api', 'INSERT', false),
+    ('events', 'cardbase_dispatcher', 'INSERT', false),
+    ('events', 'cardbase_maintenance', 'DELETE', false),
+    ('event_subscriptions', 'cardbase_api', 'SELECT', false),
+    ('event_subscriptions', 'cardbase_api', 'INSERT', false),
+    ('event_subscriptions', 'cardbase_api', 'UPDATE', false),
+    ('event_subscriptions', 'cardbase_maintenance', 'SELECT', false),
+    ('event_subscriptions', 'cardbase_maintenance', 'DELETE', false),
     ('credentials', 'cardbase_authenticator', 'SELECT', false),
     ('credentials', 'cardbase_authenticator', 'INSERT', false),
     ('login_attempts', 'cardbase_authenticator', 'SELECT', false),
@@ -623,17 +727,45 @@ select set_eq(
         'cards',
         'cardbase_finder',
         'SELECT',
-        'card_id, card_type, content, created_by, is_active, search_vector, source_session_id, tenant_id'
+        'card_id, card_type, content, created_by, is_active, source_session_id, tenant_id'
     ),
+    ('cards', 'cardbase_maintenance', 'SELECT', 'card_id, content, is_active, tenant_id, version'),
+    ('card_search', 'cardbase_finder', 'SELECT', 'card_id, search_vector, tenant_id, title'),
+    ('card_search_queue', 'cardbase_finder', 'SELECT', 'tenant_id'),
     ('memories', 'cardbase_finder', 'SELECT', 'deleted_at, id, search_vector, tenant_id, user_id'),
     ('messages', 'cardbase_finder', 'SELECT', 'deleted_at, id, search_vector, tenant_id, user_id'),
     ('tasks', 'cardbase_finder', 'SELECT', 'deleted_at, id, search_vector, tenant_id, title, user_id'),
     ('memories', 'cardbase_maintenance', 'SELECT', 'content, deleted_at, id, tenant_id, user_id'),
     (
+        'integrations',
+        'cardbase_maintenance',
+        'SELECT',
+        'deleted_at, id, last_synced_at, sealed_settings, tenant_id, user_id'
+    ),
+    ('integrations', 'cardbase_maintenance', 'UPDATE', 'last_synced_at, sync_error'),
+    (
         'users',
         'cardbase_finder',
         'SELECT',
         'avatar_url, deleted_at, display_name, search_text, tenant_id, user_id'
+    ),
+    (
+        'jobs',
+        'cardbase_dispatcher',
+        'UPDATE',
+        'attempts, completed_at, error, result, started_at, status, worker_id'
+    ),
+    ('jobs', 'cardbase_maintenance', 'SELECT', 'completed_at, id, tenant_id'),
+    ('jobs', 'cardbase_maintenance', 'UPDATE', 'completed_at'),
+    ('workers', 'cardbase_dispatcher', 'UPDATE', 'expires_at, last_seen_at'),
+    ('events', 'cardbase_maintenance', 'SELECT', 'created_at, event_id, tenant_id, transaction_id'),
+    ('events', 'cardbase_maintenance', 'UPDATE', 'created_at'),
+    ('event_subscriptions', 'cardbase_dispatcher', 'SELECT', 'expires_at, tenant_id'),
+    (
+        'event_subscriptions',
+        'cardbase_maintenance',
+        'UPDATE',
+        'horizon_event_id, horizon_transaction_id'
     ),
     ('login_attempts', 'cardbase_maintenance', 'SELECT', 'expires_at, subject, tenant_id'),
     ('login_attempts', 'cardbase_maintenance', 'UPDATE', 'expires_at'),

@@ -150,7 +150,8 @@ select
 from pg_class
 inner join ours on pg_class.relnamespace = ours.oid
 left join by_role on pg_class.oid = by_role.oid
-where pg_class.relkind in ('r', 'p', 'v', 'm', 'f', 'S');
+-- A sequence of which nobody has any privilege is a part of its table.
+where pg_class.relkind in ('r', 'p', 'v', 'm', 'f') or (pg_class.relkind = 'S' and by_role.oid is not null);
 
 create temporary table lines as
 select role_lines.line

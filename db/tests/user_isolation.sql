@@ -279,7 +279,9 @@ where
     pg_proc.pronamespace = 'api'::regnamespace
     and 'user_id' = any(pg_proc.proargnames)
     -- These keep the requests of users and of services apart.
-    and pg_proc.proname not in ('claim_request', 'remember_request');
+    and pg_proc.proname not in ('claim_request', 'remember_request')
+    -- Jobs are a user's own or the tenant's (jobs.sql).
+    and pg_proc.proname not in ('enqueue_job', 'enqueue_test_job', 'get_job', 'list_jobs', 'cancel_job');
 grant select on user_function to public;
 create function tests.refusals(statement_of text)
 returns table (proname name, code text)

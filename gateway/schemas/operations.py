@@ -39,7 +39,7 @@ class Info(msgspec.Struct):
     """What this service is."""
 
     api_version: str
-    features_enabled: list[str]
+    features_enabled: tuple[str, ...]
     environment: str
     catalog_version: int | None
     """The deploy whose functions /rpc calls; null before it has read them."""

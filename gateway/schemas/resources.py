@@ -220,6 +220,12 @@ class Integration(msgspec.Struct):
     id: UUID
     provider: Provider
     setting_names: list[str]
+    sync_status: Annotated[
+        Literal["succeeded", "failed"] | None,
+        Meta(description="What the last job sync_integration found; null: there was none."),
+    ]
+    sync_error: Annotated[str | None, Meta(description="Why it failed.")]
+    last_synced_at: Annotated[Time | None, Meta(description="When one last succeeded.")]
     created_at: Time
     updated_at: Time
 

@@ -15,4 +15,4 @@ $$Tenant of the running transaction, null when none is set.
 Read from the setting app.current_tenant_id, which each function of schema api applies first.$$;
 revoke all on function app.current_tenant_id() from public;
 grant execute on function app.current_tenant_id()
-to cardbase_owner, cardbase_api, cardbase_maintenance, cardbase_finder;
+to cardbase_owner, cardbase_api, cardbase_maintenance, cardbase_finder, cardbase_dispatcher;

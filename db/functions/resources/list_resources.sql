@@ -8,7 +8,8 @@
 --   is_ascending    the first in that order first; else the last, so newest first
 -- Answers 200 with the rows, as app.<resource>_document shows them, and app.page_meta.
 -- Errors: PT422 validation_error.
--- The total costs a look at each index entry that matches; q one at each row.
+-- Totals are kept by app.resource_group (app.add_to_total). Where other filters narrow the list its total costs a look
+-- at each index entry that matches, with q one at each row.
 create or replace function app.list_resources(
     table_name text,
     page integer,
@@ -27,6 +28,8 @@ as $$
 declare
     _page constant integer := coalesce(list_resources.page, 1);
     _per_page constant integer := coalesce(list_resources.per_page, 20);
+    _filters constant jsonb := app.given_fields(list_resources.filters);
+    _group constant text := app.resource_group(list_resources.table_name);
     _condition text := 'resource.tenant_id = $1 and resource.user_id = $2 and resource.deleted_at is null';
     _data jsonb;
     _total bigint;
@@ -34,24 +37,26 @@ begin
     perform app.check_range('page', _page, 1, 2147483647);
     perform app.check_range('per_page', _per_page, 1, 1000);
 
-    -- The value is cast to the column's type, so that an index on the column finds it.
-    select concat(
-        _condition,
-        string_agg(
-            format(
-                ' and resource.%1$I = ($3 ->> %1$L)::%2$s',
-                field.name,
-                format_type(attribute.atttypid, attribute.atttypmod)
-            ),
-            ''
+    if _filters <> '{}' then
+        -- The value is cast to the column's type, so that an index on the column finds it.
+        select concat(
+            _condition,
+            string_agg(
+                format(
+                    ' and resource.%1$I = ($3 ->> %1$L)::%2$s',
+                    field.name,
+                    format_type(attribute.atttypid, attribute.atttypmod)
+                ),
+                ''
+            )
         )
-    )
-    into _condition
-    from jsonb_object_keys(app.given_fields(list_resources.filters)) as field (name)
-    inner join pg_attribute as attribute
-        on
-            attribute.attrelid = format('app.%I', list_resources.table_name)::regclass
-            and attribute.attname = field.name;
+        into _condition
+        from jsonb_object_keys(_filters) as field (name)
+        inner join pg_attribute as attribute
+            on
+                attribute.attrelid = format('app.%I', list_resources.table_name)::regclass
+                and attribute.attname = field.name;
+    end if;
 
     if list_resources.q is not null then
         _condition := concat(
@@ -62,22 +67,14 @@ begin
     -- Documents are made of the page's rows alone, not of those before it.
     execute format(
         $sql$
-        with listed as materialized (
-            select
-                row_number() over () as position,
-                page.resource
-            from (
-                select resource
-                from app.%1$I as resource
-                where %2$s
-                order by resource.%3$I %4$s
-                limit $5 offset $6
-            ) as page
-        )
-
-        select
-            (select coalesce(jsonb_agg(app.%5$I(listed.resource) order by listed.position), '[]') from listed),
-            (select count(*) from app.%1$I as resource where %2$s)
+        select coalesce(jsonb_agg(app.%5$I(page.resource) order by (page.resource).%3$I %4$s), '[]')
+        from (
+            select resource
+            from app.%1$I as resource
+            where %2$s
+            order by resource.%3$I %4$s
+            limit $5 offset $6
+        ) as page
         $sql$,
         list_resources.table_name,
         _condition,
@@ -85,7 +82,7 @@ begin
         case when list_resources.is_ascending then 'asc' else 'desc' end,
         app.resource_name(list_resources.table_name) || '_document'
     )
-    into _data, _total
+    into _data
     using
         app.current_tenant_id(),
         app.current_user_id(),
@@ -93,6 +90,29 @@ begin
         list_resources.q,
         _per_page,
         (_page - 1)::bigint * _per_page;
+
+    if list_resources.q is null and _filters = '{}' then
+        select coalesce(sum(standing.total), 0)::bigint
+        into _total
+        from app.resource_totals as standing
+        where
+            standing.tenant_id = app.current_tenant_id()
+            and standing.user_id = app.current_user_id()
+            and standing.table_name = list_resources.table_name;
+    elsif list_resources.q is null and _filters - _group = '{}' then
+        select coalesce(sum(standing.total), 0)::bigint
+        into _total
+        from app.resource_totals as standing
+        where
+            standing.tenant_id = app.current_tenant_id()
+            and standing.user_id = app.current_user_id()
+            and standing.table_name = list_resources.table_name
+            and standing.group_name = _filters ->> _group;
+    else
+        execute format('select count(*) from app.%I as resource where %s', list_resources.table_name, _condition)
+        into _total
+        using app.current_tenant_id(), app.current_user_id(), list_resources.filters, list_resources.q;
+    end if;
 
     return app.success(200, _data, app.page_meta(_page, _per_page, _total));
 end;

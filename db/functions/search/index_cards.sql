@@ -1,4 +1,4 @@
--- Makes a tenant's cards that were stored, changed or deleted since the last time found, or no longer found, by searches.
+-- Makes a tenant's cards that were stored, changed or deleted since then found, or no longer found, by searches.
 --   tenant_id       the tenant, already applied to the transaction
 --   maximum_cards   how many at most, but for the rest of a batch that was stored at once
 -- Answers how many it worked off: fewer than maximum_cards: none are left for now. In a read-only transaction: none.

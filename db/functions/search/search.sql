@@ -9,6 +9,7 @@
 -- Answers 200 with the matches, best first, as {"type", "id", "title", "snippet", "highlight", "rank", "created_at"},
 -- and meta {"mode", "types", "limit", "count"}. title is null where there is none; highlight is HTML, as
 -- app.search_excerpt makes it.
+-- Cards that were stored since the last search are made ready to be found first: see app.index_cards.
 -- Errors: PT401 unauthenticated, the caller is no user; PT422 validation_error; PT501 embeddings_not_configured, the
 -- server has no pgvector.
 --
@@ -26,7 +27,7 @@ create or replace function api.search(
 )
 returns api.reply
 language plpgsql
-stable
+volatile
 security definer
 set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan
@@ -75,6 +76,10 @@ begin
             or app.resource_name(searched.name) = any(search.types)
         order by searched.position
     );
+
+    if 'cards' = any(_types) then
+        perform app.index_cards(search.tenant_id);
+    end if;
 
     with matched as (
         select
@@ -183,6 +188,7 @@ begin
             page.table_name = 'cards'
             and card.tenant_id = search.tenant_id
             and card.card_id = page.id
+            and card.is_active
     ) as resource;
 
     return app.success(

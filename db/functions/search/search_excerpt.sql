@@ -10,6 +10,22 @@ language sql
 immutable
 parallel safe
 return (
+    -- Materialized, or it would be made once for each of its uses, and it is what takes the time.
+    with excerpt as materialized (
+        select
+            -- Marked by characters that the text is rid of first, so that only words found are marked in the end.
+            ts_headline(
+                'pg_catalog.english',
+                translate(left(search_excerpt.body, 10000), e'\x01\x02', ''),
+                search_excerpt.query,
+                e'StartSel=\x01, StopSel=\x02, '
+                || case
+                    when length(search_excerpt.body) <= 200 then 'HighlightAll=true'
+                    else 'MaxFragments=2, MinWords=10, MaxWords=30, FragmentDelimiter=" … "'
+                end
+            ) as marked
+    )
+
     select
         jsonb_build_object(
             'snippet', translate(excerpt.marked, e'\x01\x02', ''),
@@ -34,20 +50,7 @@ return (
                 '</mark>'
             )
         )
-    from (
-        select
-            -- Marked by characters that the text is rid of first, so that only words found are marked in the end.
-            ts_headline(
-                'pg_catalog.english',
-                translate(left(search_excerpt.body, 10000), e'\x01\x02', ''),
-                search_excerpt.query,
-                e'StartSel=\x01, StopSel=\x02, '
-                || case
-                    when length(search_excerpt.body) <= 200 then 'HighlightAll=true'
-                    else 'MaxFragments=2, MinWords=10, MaxWords=30, FragmentDelimiter=" … "'
-                end
-            ) as marked
-    ) as excerpt
+    from excerpt
 );
 
 comment on function app.search_excerpt(text, tsquery) is

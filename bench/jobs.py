@@ -1,0 +1,403 @@
+"""Background jobs: how many go through one worker process, how soon one starts, and what hours of them leave behind.
+
+Celery with Redis does the same beside.
+"""
+
+import asyncio
+import random
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import Final
+from uuid import UUID
+
+import asyncpg
+import msgspec
+import psutil
+
+from bench import BenchError, processes, report, results
+from bench.compare import Say
+from bench.growth import STATE
+from bench.peers import CARDBASE
+from bench.processes import REPOSITORY
+from bench.results import Machine
+from bench.store import Store
+from bench.targets import Target
+from gateway.deploy import deploy
+
+TENANT: Final = UUID("00000000-0000-7000-8000-000000000001")
+BATCH: Final = 100
+"""Jobs that are enqueued by one transaction."""
+DEADLINE_SECONDS: Final = 120.0
+POOLS: Final = {
+    "prefork-1": ("--pool", "prefork", "--concurrency", "1"),
+    "prefork-2": ("--pool", "prefork", "--concurrency", "2"),
+    "threads-10": ("--pool", "threads", "--concurrency", "10"),
+    "gevent-100": ("--pool", "gevent", "--concurrency", "100"),
+}
+"""Celery's worker, as its manual offers it for such jobs, by the kind of its pool and how much that does at once."""
+QUIET: Final = ("--loglevel", "ERROR", "--without-gossip", "--without-mingle", "--without-heartbeat")
+
+JOBS_PER_SECOND: Final = 1000.0
+START_MS: Final = 50.0
+HOURS: Final = 3
+JOBS_PER_HOUR: Final = 360_000
+"""A hundred a second."""
+THIRD_OF_SECOND: Final = 1.1
+TABLES: Final = ("app.jobs", "queue.pgqueuer", "app.events")
+
+ENQUEUE: Final = "select count(api.enqueue_job($1, null, 'test', maximum_attempts => 1)) from generate_series(1, $2)"
+ENDED: Final = "select count(*) as ended from app.jobs where completed_at is not null"
+TIMES: Final = """
+select
+    extract(epoch from min(started_at))::float8 as first_started,
+    extract(epoch from max(completed_at))::float8 as last_completed,
+    count(*) filter (where status = 'completed') as completed
+from app.jobs
+"""
+# An hour of jobs and of what is told of them, all ended so many hours ago: jobs by the hundred each second.
+HOUR: Final = """
+with made as (
+    select
+        app.uuid_v7() as id,
+        now() - make_interval(hours => $2) - number * interval '1 hour' / $3 as completed_at
+    from generate_series(1, $3) as number
+),
+jobs as (
+    insert into app.jobs (
+        tenant_id, id, kind, queue, arguments, status, result, attempts, maximum_attempts, created_at, started_at,
+        completed_at
+    )
+    select
+        $1, id, 'test', 'default', '{}', 'completed', '{"message": "done"}', 1, 5, completed_at, completed_at,
+        completed_at
+    from made
+)
+insert into app.events (tenant_id, event_type, resource_id, data, created_at)
+select $1, 'job.' || state, id, '{"kind": "test"}', completed_at
+from made
+cross join unnest(array['created', 'completed']) as state
+"""
+PURGE: Final = """
+select coalesce(sum(purged), 0)::integer as purged
+from app.run_maintenance(maximum_rows => 10000, job_retention_hours => $1, event_retention_minutes => $2)
+"""
+
+
+class Run(msgspec.Struct, frozen=True):
+    """So many jobs, by one worker process."""
+
+    name: str
+    jobs: int
+    seconds: float
+    """From the first that was enqueued to the last that was completed, the worker being idle at first."""
+    drained_seconds: float
+    """The same number, all of them waiting before the worker begins: from the first that began to the last."""
+    megabytes: float
+    """Resident memory of the worker's largest process."""
+
+
+class Hour(msgspec.Struct, frozen=True):
+    """A table after another hour of traffic, with what is too old removed and autovacuum's work done."""
+
+    hour: int
+    table: str
+    rows: int
+    bytes: int
+
+
+class Jobs(msgspec.Struct, frozen=True):
+    """The whole run."""
+
+    machine: Machine
+    pools: list[Run]
+    """Celery's, one run each: the fastest goes on."""
+    medians: list[Run]
+    rounds: list[Run]
+    start_ms: list[float]
+    """From the begin of the transaction that enqueues a job to the job's own, while the worker is idle."""
+    churned_bytes: int
+    """Of the queue's own table, after all jobs of the rounds have gone through it."""
+    hours: list[Hour]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much of it."""
+
+    jobs: int
+    rounds: int
+    pools: Sequence[str]
+    starts: int
+    jobs_per_hour: int
+
+
+def run(database: Store, plan: Plan, folder: Path, say: Say) -> Jobs:
+    """Measures on an empty database. Raises BenchError when a job fails, or Redis is missing."""
+    asyncio.run(deploy(database.url()))
+    with _redis(folder / "redis") as redis_url:
+        pools = {}
+        for name in plan.pools:
+            pools[name] = _celery(redis_url, folder, name, plan.jobs // 5)
+            say(_line(pools[name]))
+        best = min(pools, key=lambda name: max(pools[name].seconds, pools[name].drained_seconds))
+        rounds = []
+        for number in range(plan.rounds):
+            for is_ours in (number % 2 == 0, number % 2 == 1):
+                rounds.append(
+                    _cardbase(database, folder, plan.jobs) if is_ours else _celery(redis_url, folder, best, plan.jobs)
+                )
+                say(f"round {number + 1}/{plan.rounds}  {_line(rounds[-1])}")
+    start_ms = _starts(database, folder, plan.starts)
+    say(f"a job starts after {median(start_ms):.1f} ms")
+    database.execute("vacuum queue.pgqueuer")
+    churned_bytes = database.fetch("select pg_total_relation_size('queue.pgqueuer') as bytes")[0]["bytes"]
+    hours = _hours(database, plan.jobs_per_hour, say)
+    names = dict.fromkeys(one.name for one in rounds)
+    medians = [_median([one for one in rounds if one.name == name]) for name in names]
+    return Jobs(results.describe_machine(folder), list(pools.values()), medians, rounds, start_ms, churned_bytes, hours)
+
+
+def _line(one: Run) -> str:
+    return (
+        f"{one.name:28}  {one.jobs / one.seconds:7,.0f} jobs/s from enqueue to completed,"
+        f" {one.jobs / one.drained_seconds:7,.0f} jobs/s from a backlog"
+    )
+
+
+def _median(rounds: Sequence[Run]) -> Run:
+    return Run(
+        rounds[0].name,
+        rounds[0].jobs,
+        median(one.seconds for one in rounds),
+        median(one.drained_seconds for one in rounds),
+        max(one.megabytes for one in rounds),
+    )
+
+
+def _until(done: Callable[[], bool], what: str) -> None:
+    """Raises BenchError when it does not come to it."""
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while not done():
+        if time.monotonic() > deadline:
+            raise BenchError(f"waited {DEADLINE_SECONDS:.0f} s in vain for {what}")
+        # Times are looked up afterwards: to look on costs both sides something.
+        time.sleep(0.2)
+
+
+# --- cardbase -----------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _worker(database: Store, folder: Path) -> Iterator[psutil.Popen]:
+    """`cardbase worker` with its default settings."""
+    port = processes.free_port()
+    variables = {"WORKER_DATABASE_URL": database.url("cardbase_worker"), "WORKER_METRICS_PORT": str(port)}
+    with processes.running((*CARDBASE, "worker"), folder=folder / "worker", variables=variables) as process:
+        yield process
+
+
+def _ready(process: psutil.Popen, database: Store) -> None:
+    def is_ready() -> bool:
+        if process.poll() is not None:
+            raise BenchError(f"the worker ended with status {process.returncode}")
+        return bool(database.fetch("select from app.workers where expires_at > now()"))
+
+    _until(is_ready, "the worker")
+    _enqueue(database, 1)
+    _until(partial(_has_ended, database, 1), "the first job")
+
+
+def _enqueue(database: Store, jobs: int) -> float:
+    """Enqueues jobs over one connection; answers when that began."""
+
+    async def enqueue() -> float:
+        connection = await asyncpg.connect(database.url("cardbase_service"))
+        try:
+            started = time.time()
+            for done in range(0, jobs, BATCH):
+                await connection.execute(ENQUEUE, TENANT, min(BATCH, jobs - done))
+            return started
+        finally:
+            await connection.close()
+
+    return asyncio.run(enqueue())
+
+
+def _cardbase(database: Store, folder: Path, jobs: int) -> Run:
+    """Enqueues as a service does, by SQL."""
+    database.execute("truncate app.jobs, queue.pgqueuer")
+    with _worker(database, folder) as process:
+        _ready(process, database)
+        database.execute("delete from app.jobs")
+        started = _enqueue(database, jobs)
+        seconds = _last_completed(database, jobs) - started
+    database.execute("truncate app.jobs, queue.pgqueuer")
+    _enqueue(database, jobs)
+    with _worker(database, folder) as process:
+        last = _last_completed(database, jobs)
+        megabytes = processes.resident_megabytes(process)
+    return Run("cardbase", jobs, seconds, last - database.fetch(TIMES)[0]["first_started"], megabytes)
+
+
+def _has_ended(database: Store, jobs: int) -> bool:
+    return bool(database.fetch(ENDED)[0]["ended"] >= jobs)
+
+
+def _last_completed(database: Store, jobs: int) -> float:
+    _until(partial(_has_ended, database, jobs), f"{jobs} jobs")
+    times = database.fetch(TIMES)[0]
+    if times["completed"] != jobs:
+        raise BenchError(f"{times['completed']} of {jobs} jobs were completed")
+    return float(times["last_completed"])
+
+
+def _starts(database: Store, folder: Path, starts: int) -> list[float]:
+    """Enqueues jobs one by one, with pauses."""
+    database.execute("truncate app.jobs, queue.pgqueuer")
+    chance = random.Random(4)
+    with _worker(database, folder) as process:
+        _ready(process, database)
+        database.execute("delete from app.jobs")
+        for number in range(starts):
+            time.sleep(chance.uniform(0.1, 0.3))
+            _enqueue(database, 1)
+            _until(partial(_has_ended, database, number + 1), "a job")
+    rows = database.fetch("select extract(epoch from started_at - created_at)::float8 * 1000 as ms from app.jobs")
+    return sorted(row["ms"] for row in rows)
+
+
+def _hours(database: Store, jobs_per_hour: int, say: Say) -> list[Hour]:
+    """Hours of traffic, one after the other; what is older than an hour is removed after each."""
+    database.execute("truncate app.jobs, queue.pgqueuer, app.events")
+    found = []
+    for hour in range(1, HOURS + 1):
+        ago = HOURS - hour
+        database.fetch(HOUR, TENANT, ago, jobs_per_hour)
+        while database.fetch(PURGE, ago + 1, (ago + 1) * 60, user="cardbase_worker")[0]["purged"]:
+            pass
+        database.execute(*(f"vacuum (analyze) {table}" for table in TABLES))
+        rows = database.fetch(STATE, list(TABLES))
+        found += [Hour(hour, row["table"], row["live"], row["bytes"]) for row in rows]
+        say(f"hour {hour}: " + ", ".join(f"{one.table} {one.bytes / 1e6:,.0f} MB" for one in found if one.hour == hour))
+    return found
+
+
+# --- Celery -------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _redis(folder: Path) -> Iterator[str]:
+    """The system's redis-server on a socket of its own. Raises BenchError when it is not installed."""
+    program = shutil.which("redis-server")
+    if program is None:
+        raise BenchError("redis-server is missing: on Debian, apt-get install redis-server")
+    import redis
+
+    socket = folder / "redis.sock"
+    options = ("--port", "0", "--unixsocket", str(socket), "--dir", str(folder))
+    with processes.running((program, *options), folder=folder, variables={}) as process:
+        client = redis.Redis(unix_socket_path=str(socket))
+
+        def answers() -> bool:
+            if process.poll() is not None:
+                raise BenchError(f"redis-server ended:\n{processes.last_lines(folder)}")
+            with suppress(redis.ConnectionError):
+                return bool(client.ping())
+            return False
+
+        _until(answers, "redis-server")
+        client.close()
+        yield f"redis+socket://{socket}"
+
+
+def _celery(redis_url: str, folder: Path, name: str, jobs: int) -> Run:
+    """Enqueues as a program does that knows how: over one connection."""
+    command = (sys.executable, "-m", "bench.celery_run", str(jobs))
+    worker = (sys.executable, "-m", "celery", "-A", "bench.celery_service", "worker", *POOLS[name], *QUIET)
+    place = folder / "celery"
+    variables = {"REDIS_URL": redis_url}
+
+    def drive(step: str) -> dict[str, float]:
+        done = subprocess.run(
+            (*command, step), cwd=REPOSITORY, env=processes.environment(variables), capture_output=True, text=True,
+            timeout=DEADLINE_SECONDS, check=False,
+        )  # fmt: skip
+        if done.returncode != 0:
+            raise BenchError(f"Celery, {name}: {done.stderr.strip()[-1000:]}")
+        found: dict[str, float] = msgspec.json.decode(done.stdout)
+        return found
+
+    with processes.running(worker, folder=place, variables=variables):
+        found = drive("meanwhile")
+        seconds = found["last_completed"] - found["first_enqueued"]
+    drive("backlog")
+    with processes.running(worker, folder=place, variables=variables) as process:
+        found = drive("drained")
+        megabytes = processes.resident_megabytes(process)
+    drained = found["last_completed"] - found["first_completed"]
+    return Run(f"Celery, {name}", jobs, seconds, drained, megabytes)
+
+
+# --- for people ---------------------------------------------------------------------------------------------
+
+
+def targets(found: Jobs) -> list[Target]:
+    """Throughput beside Celery's best, the start of a job, and tables that don't grow."""
+    rates = {
+        one.name.partition(",")[0]: (one.jobs / one.seconds, one.jobs / one.drained_seconds) for one in found.medians
+    }
+    ours, theirs = rates["cardbase"], rates["Celery"]
+    bytes_of = {(one.table, one.hour): one.bytes for one in found.hours}
+    return [
+        Target("jobs/s from enqueue to completed", ours[0], "≥", JOBS_PER_SECOND),
+        Target("jobs/s from enqueue to completed against Celery's", ours[0] / theirs[0], "≥", 1.0),
+        Target("jobs/s from a backlog", ours[1], "≥", JOBS_PER_SECOND),
+        Target("jobs/s from a backlog against Celery's", ours[1] / theirs[1], "≥", 1.0),
+        Target("start of a job while the worker is idle: median, ms", median(found.start_ms), "≤", START_MS),
+        *(
+            Target(f"{table}: size after the third hour against the second", bytes_of[table, 3] / bytes_of[table, 2],
+                   "≤", THIRD_OF_SECOND)
+            for table in dict.fromkeys(one.table for one in found.hours)
+        ),
+    ]  # fmt: skip
+
+
+def text(found: Jobs) -> str:
+    """All of it, as Markdown."""
+    start = found.start_ms
+    per_hour = max(one.rows for one in found.hours)
+    starts = (
+        f"A job of an idle worker starts {median(start):.1f} ms after the transaction that enqueued it began (the "
+        f"median of {len(start)}; the slowest after {start[-1]:.0f} ms). After all these jobs the queue's own table "
+        f"took {found.churned_bytes / 1e6:.1f} MB."
+    )
+    return "\n\n".join((
+        report.machine(found.machine),
+        f"{found.medians[0].jobs:,} jobs that do nothing through one worker process, the median of the rounds:",
+        _speed(found.medians),
+        f"Celery's pools, {found.pools[0].jobs:,} jobs each, of which the fastest was taken:",
+        _speed(found.pools),
+        report.targets(targets(found)),
+        starts,
+        f"Tables after each hour of {per_hour:,} rows or so, what is older than an hour removed:",
+        report.table(
+            ("table", "hour", "rows", "MB"),
+            [(one.table, str(one.hour), f"{one.rows:,}", f"{one.bytes / 1e6:,.1f}") for one in found.hours],
+        ),
+    ))  # fmt: skip
+
+
+def _speed(runs: Sequence[Run]) -> str:
+    rows = [
+        (one.name, f"{one.jobs / one.seconds:,.0f}", f"{one.jobs / one.drained_seconds:,.0f}", f"{one.megabytes:.0f}")
+        for one in runs
+    ]
+    return report.table(("worker", "jobs/s from enqueue to completed", "jobs/s from a backlog", "resident MB"), rows)

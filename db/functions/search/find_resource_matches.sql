@@ -1,0 +1,188 @@
+-- app.find_memory_matches, find_message_matches, find_task_matches, find_card_matches: what app.find_matches answers of
+-- one table. They are made of one text, with the table's names in it, and not when they are called: so a session keeps
+-- their plans, and to plan takes as long as to search.
+--
+-- To rank all that a common word is in would take longer than anybody waits: so the newest are ranked, fifty candidates
+-- for each match asked for, and there are two ways to them. What at least every fiftieth of the newest rows has, and
+-- what no index can find, such as all that lacks a word, is looked for among the newest rows, down the key. Everything
+-- else is found by the index on words. The planner can't know how many rows that are: it must neither read the table
+-- through nor go down the key past rows without the word. (What is set here is as before when the function ends, as it
+-- is among its own settings.) And a plan may be as old as the session, of a time when the table was empty: the rows are
+-- named in a form that no other index knows.
+-- Where words find less than was asked for, names follow that look like what is searched for, the best of ten for each
+-- that is missing: tasks' titles and cards' names have an index on their trigrams.
+--
+-- They run as the finder, as behind a policy that compares anything "@@" can't be an index condition (see
+-- app.find_cards).
+do $do$
+declare
+    _trigrams constant name := (
+        select pg_namespace.nspname
+        from pg_extension
+        inner join pg_namespace on pg_namespace.oid = pg_extension.extnamespace
+        where pg_extension.extname = 'pg_trgm'
+    );
+    _own constant text :=
+        'resource.tenant_id = %1$I.tenant_id and resource.user_id = %1$I.user_id and resource.deleted_at is null';
+    _own_by_words constant text :=
+        'resource.tenant_id is not distinct from %1$I.tenant_id'
+        ' and array[resource.user_id] @> array[%1$I.user_id] and resource.deleted_at is null';
+    _by_titles constant text :=
+        $sql$
+    if _found < %1$I.maximum and %1$I.q ~ '[[:alnum:]]' then
+        perform set_config('enable_bitmapscan', 'on', true), set_config('enable_indexscan', 'off', true);
+        -- Its own lets no slip in a short name pass. Until the transaction ends: a function can't have a setting of a
+        -- library that is not loaded yet.
+        perform set_config('pg_trgm.word_similarity_threshold', '0.5', true);
+
+        return query
+        select
+            candidate.id,
+            (0.1 * %5$I.word_similarity(%1$I.q, candidate.title))::real
+        from (
+            select
+                resource.%3$I as id,
+                resource.title
+            from app.%2$I as resource
+            where %4$s and %1$I.q operator(%5$I.<%%) resource.title and not resource.search_vector @@ _query
+            limit 10 * (%1$I.maximum - _found)
+        ) as candidate
+        order by 2 desc, 1 desc
+        limit %1$I.maximum - _found;
+    end if;
+        $sql$;
+    _table record;
+begin
+    for _table in
+        select
+            format('find_%s_matches', app.resource_name(searched.types)) as function_name,
+            *
+        from (
+            values
+            ('memories', 'memories', 'id', _own, _own_by_words, ''),
+            ('messages', 'messages', 'id', _own, _own_by_words, ''),
+            ('tasks', 'tasks', 'id', _own, _own_by_words, _by_titles),
+            (
+                'cards',
+                'card_search',
+                'card_id',
+                'resource.tenant_id = %1$I.tenant_id',
+                'array[resource.tenant_id] @> array[%1$I.tenant_id]',
+                _by_titles
+            )
+        ) as searched (types, name, key, newest, by_words, titles)
+    loop
+        execute format(
+            $sql$
+create or replace function app.%1$I(tenant_id uuid, user_id uuid, q text, maximum integer)
+returns table (id uuid, rank real)
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+set jit = off
+set enable_seqscan = off
+set enable_indexscan = on
+set enable_bitmapscan = off
+as $function$
+declare
+    _query constant tsquery := websearch_to_tsquery('pg_catalog.english', %1$I.q);
+    -- Where this is empty the index would be read through.
+    _has_index constant boolean := querytree(_query) not in ('', 'T');
+    _candidates constant integer := 50 * %1$I.maximum;
+    _found integer := 0;
+begin
+    if (%1$I.tenant_id = app.current_tenant_id() and %1$I.user_id = app.current_user_id()) is not true then
+        return;
+    end if;
+
+    if numnode(_query) > 0 then
+        select count(*)
+        into _found
+        from (
+            select resource.search_vector
+            from app.%2$I as resource
+            where %4$s
+            order by resource.%3$I desc
+            limit 200
+        ) as newest
+        where newest.search_vector @@ _query;
+
+        if _has_index and _found < 4 then
+            perform set_config('enable_bitmapscan', 'on', true), set_config('enable_indexscan', 'off', true);
+
+            return query
+            select
+                candidate.id,
+                ts_rank(candidate.search_vector, _query, 1)
+            from (
+                select
+                    found.id,
+                    found.search_vector
+                from (
+                    select
+                        resource.%3$I as id,
+                        resource.search_vector
+                    from app.%2$I as resource
+                    where %5$s and resource.search_vector @@ _query
+                    -- Without a bound, a word that only older rows have could be in all of them.
+                    limit 10 * _candidates
+                ) as found
+                order by found.id desc
+                limit _candidates
+            ) as candidate
+            order by 2 desc, 1 desc
+            limit %1$I.maximum;
+        else
+            return query
+            select
+                newest.id,
+                ts_rank(newest.search_vector, _query, 1)
+            from (
+                select
+                    resource.%3$I as id,
+                    resource.search_vector
+                from app.%2$I as resource
+                where %4$s
+                order by resource.%3$I desc
+                limit _candidates
+            ) as newest
+            where newest.search_vector @@ _query
+            order by 2 desc, 1 desc
+            limit %1$I.maximum;
+        end if;
+        get diagnostics _found = row_count;
+    end if;
+%6$s
+end;
+$function$
+            $sql$,
+            _table.function_name,
+            _table.name,
+            _table.key,
+            format(_table.newest, _table.function_name),
+            format(_table.by_words, _table.function_name),
+            format(
+                _table.titles,
+                _table.function_name,
+                _table.name,
+                _table.key,
+                format(_table.by_words, _table.function_name),
+                _trigrams
+            )
+        );
+        execute format(
+            'comment on function app.%1$I(uuid, uuid, text, integer) is %2$L;'
+            'alter function app.%1$I(uuid, uuid, text, integer) owner to cardbase_finder;'
+            'revoke all on function app.%1$I(uuid, uuid, text, integer) from public;'
+            'grant execute on function app.%1$I(uuid, uuid, text, integer) to cardbase_api;',
+            _table.function_name,
+            format(
+                e'The ids of the best matches of a search in %s, with their rank.\n\n'
+                'Only for the tenant and user of the running transaction.',
+                _table.types
+            )
+        );
+    end loop;
+end;
+$do$;
