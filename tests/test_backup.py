@@ -100,7 +100,9 @@ def test_a_role_that_row_security_binds_can_not_make_a_half_empty_backup(databas
     database.execute("create role backup_test login", f"alter role backup_test password '{PASSWORD}'")
     try:
         database.execute(
-            "grant usage on schema app to backup_test", "grant select on all tables in schema app to backup_test"
+            "grant usage on schema app to backup_test",
+            "grant select on all tables in schema app to backup_test",
+            "grant select on all sequences in schema app to backup_test",
         )
         with pytest.raises(ProgramError, match="row-level security"):
             run_program("pg_dump", "--schema=app", "--format=custom", f"--file={tmp_path / 'dump'}", _as(database))

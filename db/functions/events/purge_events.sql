@@ -14,7 +14,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     _last record;
-    _purged bigint := 0;
+    _purged bigint := 0::bigint;
     _leases bigint;
 begin
     if (purge_events.retention_minutes between 1 and 10080) is not true then

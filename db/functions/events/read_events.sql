@@ -35,7 +35,7 @@ set plan_cache_mode = force_generic_plan
 as $$
 declare
     -- After a failover or a recovery the numbers of transactions go on from where the lost ones began.
-    _timeline constant text := ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::bigint;
+    _timeline constant text := ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::bigint::text;
     _after constant text [] := string_to_array(read_events.after, '-');
     _until constant text [] := string_to_array(read_events.until, '-');
     _expires_at timestamptz;
@@ -45,7 +45,7 @@ declare
     _after_transaction_id xid8;
     _after_event_id bigint;
     _events jsonb;
-    _count integer;
+    _count bigint;
     _is_pending boolean;
 begin
     perform

@@ -9,7 +9,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     _tenant_id uuid;
-    _cards bigint := 0;
+    _cards bigint := 0::bigint;
 begin
     for _tenant_id in
         select queued.tenant_id

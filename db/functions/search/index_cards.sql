@@ -15,7 +15,7 @@ declare
     _cards bigint;
 begin
     if current_setting('transaction_read_only')::boolean then
-        return 0;
+        return 0::bigint;
     end if;
 
     with next as (
