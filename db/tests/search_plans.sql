@@ -91,7 +91,9 @@ return (
                     searched.q,
                     searched.table_name
                 ),
-                ('app.' || case searched.table_name when 'cards' then 'card_search' else searched.table_name end)::regclass,
+                (
+                    'app.' || case searched.table_name when 'cards' then 'card_search' else searched.table_name end
+                )::regclass,
                 searched.bound
             ) as what
     ) as read
