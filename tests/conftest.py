@@ -204,3 +204,25 @@ def other_client(gateway: Gateway) -> Iterator[httpx.Client]:
     """The same as another tenant."""
     with gateway.client(uuid4()) as opened:
         yield opened
+
+
+@pytest.fixture
+def user_client(people_gateway: Gateway, tenant_id: UUID) -> Iterator[Callable[..., httpx.Client]]:
+    """Opens HTTP clients of users; by default of a new user of the test's tenant."""
+    opened: list[httpx.Client] = []
+
+    def open_client(tenant: UUID = tenant_id, user_id: UUID | None = None) -> httpx.Client:
+        headers = tokens.bearer(tokens.token(tenant, sub=str(user_id or uuid4())))
+        client = httpx.Client(base_url=people_gateway.address, headers=headers, timeout=30, trust_env=False)
+        opened.append(client)
+        return client
+
+    yield open_client
+    for client in opened:
+        client.close()
+
+
+@pytest.fixture
+def user(user_client: Callable[..., httpx.Client]) -> httpx.Client:
+    """An HTTP client of a user of the test's own."""
+    return user_client()

