@@ -27,10 +27,6 @@ RELEASE_TIMEOUT_SECONDS: Final = 2.0
 
 CALLS_IN_A_TURN: Final = 8
 """Of one tenant, before the next tenant's. With fewer, a tenant that is asked for more than the others waits longer."""
-SHARED_STATEMENTS: Final = 1
-"""Shared statements of one kind at work at once; the calls that come meanwhile make up the next one. The more there
-are, the fewer calls each carries, and the more all of them cost."""
-MAXIMUM_SHARED_CALLS: Final = 64
 SHARED_TIMEOUT_SECONDS: Final = 0.25
 """A shared statement that waits longer for a lock, or only reads and takes longer, holds a slow call: each runs on its
 own then."""
@@ -69,6 +65,22 @@ class _Call(NamedTuple):
     since: float
 
 
+class Sharing(NamedTuple):
+    """How calls of one kind share statements; the calls that come while these are at work make up the next one.
+
+    statements   at work at once: the more, the fewer calls each carries, and the more all of them cost
+    calls        in one statement, at most
+    """
+
+    statements: int
+    calls: int
+
+
+LIGHT: Final = Sharing(statements=1, calls=64)
+HEAVY: Final = Sharing(statements=2, calls=32)
+"""For calls that cost the database more than the gateway."""
+
+
 class Statement:
     """One kind of call. shared_sql: the same for many calls at once, where such calls may share a statement.
 
@@ -83,14 +95,26 @@ class Statement:
         shared_sql: str | None = None,
         array_columns: Sequence[int] = (),
         *,
+        sharing: Sharing = LIGHT,
         is_read_only: bool = False,
     ) -> None:
         self.sql = sql
         self.shared_sql = shared_sql
         self.array_columns = array_columns
+        self.sharing = sharing
         self.is_read_only = is_read_only
         self.shared_at_work = 0
+        self.calls_at_work = 0
         self.waiting = _Turns()
+
+    def next_calls(self, answered: int) -> int:
+        """How many calls the next shared statement takes, where the last one had so many.
+
+        Not all that wait: while the database is at some, the gateway is to have others to answer and to read. So of
+        all that are about, those just answered among them, which soon come again, each takes an equal part.
+        """
+        about = len(self.waiting) + self.calls_at_work + answered
+        return min(-(-about // (self.sharing.statements + 1)), self.sharing.calls)
 
 
 class _Turns:
@@ -99,9 +123,10 @@ class _Turns:
     def __init__(self) -> None:
         self._queues: OrderedDict[UUID | None, deque[Any]] = OrderedDict()
         self._taken: tuple[UUID | None, int] = (None, 0)
+        self._count = 0
 
-    def __bool__(self) -> bool:
-        return bool(self._queues)
+    def __len__(self) -> int:
+        return self._count
 
     def count(self, tenant_id: UUID | None) -> int:
         queue = self._queues.get(tenant_id)
@@ -109,11 +134,13 @@ class _Turns:
 
     def append(self, tenant_id: UUID | None, item: Any) -> None:
         self._queues.setdefault(tenant_id, deque()).append(item)
+        self._count += 1
 
     def remove(self, tenant_id: UUID | None, item: Any) -> None:
         queue = self._queues.get(tenant_id)
         if queue is not None and item in queue:
             queue.remove(item)
+            self._count -= 1
             if not queue:
                 del self._queues[tenant_id]
 
@@ -123,6 +150,7 @@ class _Turns:
             if at_most is None or at_most.get(tenant_id, 0) < limit:
                 queue = self._queues[tenant_id]
                 item = queue.popleft()
+                self._count -= 1
                 last, taken = self._taken
                 taken = taken % CALLS_IN_A_TURN + 1 if tenant_id == last else 1
                 self._taken = (tenant_id, taken)
@@ -171,6 +199,7 @@ class Database:
         # However few there are, a quarter of them is left to the others.
         self._tenant_connections = min(settings.tenant_connections, max(self.maximum * 3 // 4, 1))
         self._tenant_waiting = settings.tenant_waiting
+        self._shares = settings.database_shared_statements
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
         self._turns = _Turns()
         self._at_work: dict[UUID | None, int] = {}
@@ -187,6 +216,7 @@ class Database:
 
     async def open(self) -> None:
         """Opens the pool and, where the database answers, its first connections."""
+        self._loop = asyncio.get_running_loop()
         self._pool = await asyncpg.create_pool(
             self._url,
             min_size=0,
@@ -233,15 +263,19 @@ class Database:
         Raises Refusal 503 DATABASE_BUSY when its turn does not come in time, 429 RATE_LIMITED when too many calls of
         the tenant wait already, 504 TIMEOUT when the statement runs too long, and asyncpg's errors otherwise.
         """
-        if statement.shared_sql is None or self._runs_alone(tenant_id):
+        if statement.shared_sql is None or self._shares == "never" or self._runs_alone(tenant_id):
             return await self._call_alone(statement, arguments, tenant_id)
-        if statement.shared_at_work < SHARED_STATEMENTS:
+        has_place = statement.shared_at_work < statement.sharing.statements
+        if has_place and self._shares == "when_waiting":
             return await self._call_first(statement, arguments, tenant_id)
         if statement.waiting.count(tenant_id) + self._turns.count(tenant_id) >= self._tenant_waiting:
             raise _too_many()
-        call = _Call(arguments, asyncio.get_running_loop().create_future(), monotonic())
+        call = _Call(arguments, self._loop.create_future(), monotonic())
         statement.waiting.append(tenant_id, (tenant_id, call))
-        timer = asyncio.get_running_loop().call_later(self._acquire_timeout, _give_up, call.future)
+        if has_place:
+            statement.shared_at_work += 1
+            self._start(self._call_shared(statement))
+        timer = self._loop.call_later(self._acquire_timeout, _give_up, call.future)
         self.waiting += 1
         try:
             return Reply(*await call.future)
@@ -312,15 +346,17 @@ class Database:
         A slow call leaves it before it is done: what a tenant waits for must not keep the others waiting.
         """
         statement.shared_at_work += 1
+        statement.calls_at_work += 1
         has_place = True
 
         def leave() -> None:
             nonlocal has_place
             if has_place:
                 has_place = False
+                statement.calls_at_work -= 1
                 # Nothing is awaited between the look and the step.
                 if statement.waiting:
-                    self._start(self._call_shared(statement))
+                    self._start(self._call_shared(statement, answered=1))
                 else:
                     statement.shared_at_work -= 1
 
@@ -328,7 +364,7 @@ class Database:
             self._let_run_alone(tenant_id)
             leave()
 
-        timer = asyncio.get_running_loop().call_later(SHARED_TIMEOUT_SECONDS, leave_early)
+        timer = self._loop.call_later(SHARED_TIMEOUT_SECONDS, leave_early)
         try:
             return await self._call_alone(statement, arguments, tenant_id)
         finally:
@@ -350,7 +386,7 @@ class Database:
         del self._alone_until[tenant_id]
         return False
 
-    async def _call_shared(self, statement: Statement) -> None:
+    async def _call_shared(self, statement: Statement, answered: int = 0) -> None:
         """Runs what waits for a shared statement, many calls at a time, until nothing waits."""
         assert statement.shared_sql is not None
         seconds = SHARED_TIMEOUT_SECONDS if statement.is_read_only else self._statement_timeout
@@ -359,9 +395,10 @@ class Database:
             try:
                 async with self._connection(None) as connection:
                     # Taken only now: who has been told to come again must not have an effect later.
-                    calls = _take_calls(statement.waiting)
+                    calls = _take_calls(statement, answered)
+                    statement.calls_at_work += len(calls)
                     self._report_wait(*(call.since for _, call in calls))
-                    columns = _columns(calls, statement.array_columns)
+                    columns = _columns(calls, statement)
                     rows = await self._run(connection, statement.shared_sql, columns, seconds) if calls else []
             except Exception as error:
                 self._settle_each(statement, calls, error)
@@ -370,6 +407,8 @@ class Database:
                     future = calls[position - 1][1].future
                     if not future.done():
                         future.set_result(reply)
+            answered = len(calls)
+            statement.calls_at_work -= answered
         statement.shared_at_work -= 1
 
     def _settle_each(self, statement: Statement, calls: list[tuple[UUID | None, _Call]], error: Exception) -> None:
@@ -382,7 +421,7 @@ class Database:
         may_run_again = not calls or statement.is_read_only or not is_lost
         if isinstance(error, TimeoutError | asyncpg.LockNotAvailableError):
             self._let_run_alone(*(tenant_id for tenant_id, _ in calls))
-        for tenant_id, call in calls or _take_calls(statement.waiting):
+        for tenant_id, call in calls or _take_calls(statement, 0):
             if call.future.done():
                 continue
             if may_run_again:
@@ -391,10 +430,11 @@ class Database:
                 call.future.set_exception(Refusal(504) if isinstance(error, TimeoutError) else error)
 
     async def _settle(self, statement: Statement, tenant_id: UUID | None, call: _Call) -> None:
-        """Runs on its own a call whose shared statement failed."""
+        """Runs on its own a call whose shared statement failed. If it fails again, its tenant has spoiled that one."""
         try:
             reply = await self._call_alone(statement, call.arguments, tenant_id)
         except Exception as error:
+            self._let_run_alone(tenant_id)
             if not call.future.done():
                 call.future.set_exception(error)
         else:
@@ -439,9 +479,9 @@ class Database:
         if self._turns.count(tenant_id) >= self._tenant_waiting:
             raise _too_many()
         since = monotonic()
-        future = asyncio.get_running_loop().create_future()
+        future = self._loop.create_future()
         self._turns.append(tenant_id, (tenant_id, future))
-        timer = asyncio.get_running_loop().call_later(self._acquire_timeout, _give_up, future)
+        timer = self._loop.call_later(self._acquire_timeout, _give_up, future)
         self.waiting += 1
         try:
             await future
@@ -475,22 +515,24 @@ class Database:
                 future.set_result(None)
 
 
-def _take_calls(turns: _Turns) -> list[tuple[UUID | None, _Call]]:
+def _take_calls(statement: Statement, answered: int) -> list[tuple[UUID | None, _Call]]:
     calls: list[tuple[UUID | None, _Call]] = []
-    while len(calls) < MAXIMUM_SHARED_CALLS and (item := turns.take()) is not None:
+    at_most = statement.next_calls(answered)
+    while len(calls) < at_most and (item := statement.waiting.take()) is not None:
         if not item[1].future.done():
             calls.append(item)
     return calls
 
 
-def _columns(calls: list[tuple[UUID | None, _Call]], array_columns: Sequence[int]) -> list[Sequence[Any]]:
-    """The arguments of many calls as one array for each parameter; sorts the calls.
+def _columns(calls: list[tuple[UUID | None, _Call]], statement: Statement) -> list[Sequence[Any]]:
+    """The arguments of many calls as one array for each parameter; sorts the calls that write.
 
-    Rows are locked in one order by all, so that two shared statements can't deadlock.
+    Rows are locked in one order by all, that of their ids, so that two shared statements can't deadlock.
     """
-    calls.sort(key=lambda item: _lock_order(item[1].arguments))
+    if not statement.is_read_only:
+        calls.sort(key=lambda item: _lock_order(item[1].arguments))
     columns: list[Sequence[Any]] = list(zip(*(call.arguments for _, call in calls), strict=True))
-    for index in array_columns if calls else ():
+    for index in statement.array_columns if calls else ():
         columns[index] = tuple(_array_literal(value) for value in columns[index])
     return columns
 
@@ -499,9 +541,9 @@ def _array_literal(values: Sequence[UUID]) -> str:
     return "{" + ",".join([value.hex for value in values]) + "}"
 
 
-def _lock_order(arguments: Sequence[Any]) -> list[Any]:
-    """What calls of one kind are sorted by; UUIDs as numbers, which compare ten times as fast."""
-    return [argument.int if isinstance(argument, UUID) else argument or "" for argument in arguments]
+def _lock_order(arguments: Sequence[Any]) -> list[int]:
+    """UUIDs as numbers, which compare ten times as fast."""
+    return [argument.int for argument in arguments if isinstance(argument, UUID)]
 
 
 def _give_up(future: "asyncio.Future[Any]") -> None:

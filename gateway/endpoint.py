@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from litestar.types import ASGIApp, Receive, Scope, Send
 
 REPLY: Final = "status, headers, body, measures"
+MAXIMUM_SHARED_BYTES: Final = 8192
+"""Of a body: a call with more takes its time, and would keep those waiting that it shares a statement with."""
 SNAPSHOT: Final = "pg_current_snapshot()::text as snapshot"
 _HEADER_OF: Final = {"idempotency_key": b"idempotency-key", "if_match": b"if-match"}
 _SEND_AS_IS: Final = (
@@ -99,6 +101,7 @@ class Call:
         self._query_fields = self._fields(route.query)
         names = ["tenant_id", *self._path_names, *(name for name, _ in (*self._body_fields, *self._query_fields))]
         self.statement = _statement(route, [*names, *route.takes])
+        self._lone_statement = Statement(self.statement.sql)
 
     @staticmethod
     def _fields(shape: type | None) -> list[tuple[str, Convert | None]]:
@@ -113,15 +116,18 @@ class Call:
         identity = self._identify(exchange)
         body = await self._read(exchange, receive)
         arguments = self._arguments(exchange, identity, scope, body)
+        statement = self.statement if len(body) <= MAXIMUM_SHARED_BYTES else self._lone_statement
         try:
-            return await self._ask(exchange, identity, arguments)
+            return await self._ask(exchange, identity, statement, arguments)
         except Exception as error:
             _refuse(error, body)
 
-    async def _ask(self, exchange: Exchange, identity: Identity, arguments: Sequence[Any]) -> Reply:
+    async def _ask(
+        self, exchange: Exchange, identity: Identity, statement: Statement, arguments: Sequence[Any]
+    ) -> Reply:
         start = perf_counter()
         try:
-            return await self._database.call(self.statement, arguments, identity.tenant_id)
+            return await self._database.call(statement, arguments, identity.tenant_id)
         finally:
             exchange.called = (self.route.function, perf_counter() - start)
 
@@ -200,13 +206,15 @@ class CachedCall(Call):
         super().__init__(route, identifier, database, settings)
         self._cache = cache
 
-    async def _ask(self, exchange: Exchange, identity: Identity, arguments: Sequence[Any]) -> Reply:
+    async def _ask(
+        self, exchange: Exchange, identity: Identity, statement: Statement, arguments: Sequence[Any]
+    ) -> Reply:
         assert self.route.cached is not None
         table, owner = self.route.cached
         made_of = f"{table}:{identity.tenant_id}"
         if owner == "user":
             made_of += f":{identity.user_id}"
-        ask = partial(super()._ask, exchange, identity, arguments)
+        ask = partial(super()._ask, exchange, identity, statement, arguments)
         return await self._cache.answer(made_of, [self.route.function, *arguments], ask)
 
 
@@ -337,7 +345,7 @@ def _call_of(function: str, names: Iterable[str], reply: str = REPLY) -> str:
 def _statement(route: Route, names: Sequence[str]) -> Statement:
     """The statement that calls a route's function, and where its calls may share one, that for many calls."""
     sql = _call_of(route.function, names, REPLY if route.cached is None else f"{REPLY}, {SNAPSHOT}")
-    if not route.is_shared:
+    if route.sharing is None:
         return Statement(sql)
     types = [_sql_type(route, name) for name in names]
     arrays = ", ".join(
@@ -352,17 +360,33 @@ def _statement(route: Route, names: Sequence[str]) -> Statement:
         f"where (select set_config('lock_timeout', '{SHARED_TIMEOUT_SECONDS}s', true)) is not null"
     )
     array_columns = [index for index, kind in enumerate(types) if kind.endswith("[]")]
-    return Statement(sql, shared_sql, array_columns, is_read_only=route.is_read_only)
+    return Statement(sql, shared_sql, array_columns, sharing=route.sharing, is_read_only=route.is_read_only)
+
+
+_SQL_TYPE_OF: Final = {"idempotency_key": "text", "idempotency_ttl_hours": "integer"}
 
 
 def _sql_type(route: Route, name: str) -> str:
-    """The SQL type of a parameter of a shared route: ids are uuid, the rest is in the body's struct."""
-    info = inspect.type_info(route.body)
-    assert isinstance(info, inspect.StructType)
-    for field in info.fields:
-        if field.encode_name == name:
-            return "uuid[]" if isinstance(field.type, inspect.ListType) else "text"
-    return "uuid"
+    """The SQL type of a parameter of a route whose calls share statements; the ids of path and caller are uuid."""
+    if route.body is not None:
+        info = inspect.type_info(route.body)
+        assert isinstance(info, inspect.StructType)
+        for field in info.fields:
+            if field.encode_name == name:
+                return _sql_type_of_field(field.type)
+    return _SQL_TYPE_OF.get(name, "uuid")
+
+
+def _sql_type_of_field(field_type: inspect.Type) -> str:
+    if isinstance(field_type, inspect.UnionType):
+        return next(_sql_type_of_field(kind) for kind in field_type.types if not isinstance(kind, inspect.NoneType))
+    if isinstance(field_type, inspect.Metadata):
+        return _sql_type_of_field(field_type.type)
+    if _conversion(field_type) is not None:
+        return "jsonb"
+    if isinstance(field_type, inspect.ListType):
+        return _sql_type_of_field(field_type.item_type) + "[]"
+    return "uuid" if isinstance(field_type, inspect.UUIDType) else "text"
 
 
 class Endpoint:

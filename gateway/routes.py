@@ -8,6 +8,7 @@ idempotency_ttl_hours (setting), if_match (header If-Match), cleared_fields (the
 from collections.abc import Mapping
 from typing import Any, Final, Literal, NamedTuple
 
+from gateway.database import HEAVY, LIGHT, Sharing
 from gateway.schemas.cards import (
     Card,
     CardInput,
@@ -94,8 +95,8 @@ class Route(NamedTuple):
     """Whether it is also for callers who are no user: then user_id is null."""
     errors: tuple[str, ...] = ()
     """Error codes beyond those that every route has."""
-    is_shared: bool = False
-    """Whether short calls that wait may share a statement."""
+    sharing: Sharing | None = None
+    """How short calls that wait share statements. None: they don't."""
     is_read_only: bool = False
     """Whether the function changes nothing."""
     is_search: bool = False
@@ -120,6 +121,7 @@ CARDS: Final = (
         body=CreateCards,
         takes=IDEMPOTENT,
         errors=IDEMPOTENCY_ERRORS,
+        sharing=HEAVY,
     ),
     Route(
         "POST",
@@ -127,7 +129,7 @@ CARDS: Final = (
         "retrieve_cards",
         {200: RetrievedCards},
         body=RetrieveCards,
-        is_shared=True,
+        sharing=LIGHT,
         is_read_only=True,
     ),
     Route(
@@ -137,7 +139,7 @@ CARDS: Final = (
         {200: TrackedUsage},
         body=TrackUsage,
         errors=("CARD_NOT_FOUND",),
-        is_shared=True,
+        sharing=LIGHT,
     ),
     Route(
         "GET",
@@ -155,9 +157,18 @@ CARDS: Final = (
         body=CardInput,
         takes=IDEMPOTENT,
         errors=IDEMPOTENCY_ERRORS,
+        sharing=HEAVY,
     ),
     Route("GET", "/api/v1/cards", "list_cards", {200: CardPage}, query=ListCards),
-    Route("GET", "/api/v1/cards/{card_id}", "get_card", {200: Card, 304: None}, errors=("CARD_NOT_FOUND",)),
+    Route(
+        "GET",
+        "/api/v1/cards/{card_id}",
+        "get_card",
+        {200: Card, 304: None},
+        errors=("CARD_NOT_FOUND",),
+        sharing=LIGHT,
+        is_read_only=True,
+    ),
     Route(
         "PATCH",
         "/api/v1/cards/{card_id}",

@@ -16,6 +16,7 @@ from gateway.app import create_app
 from gateway.logs import configure_logging
 from gateway.observe import FOLDER_VARIABLE, shared_folder
 from gateway.settings import Settings, load_settings
+from gateway.transport import Protocol
 
 if TYPE_CHECKING:
     from litestar.types import ASGIApp
@@ -52,7 +53,7 @@ def serve(settings: Settings, database_url: str, banner: str, started: Callable[
         port=settings.port,
         workers=settings.workers,
         loop="uvloop",
-        http="httptools",
+        http=Protocol,
         ws="none",
         lifespan="on",
         access_log=False,

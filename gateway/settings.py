@@ -76,6 +76,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """A statement that runs longer: 504 TIMEOUT."""
     database_prepared_statements: bool = True
     """False behind a pooler that can't keep them, such as PgBouncer before 1.21 in transaction mode."""
+    database_shared_statements: Literal["when_waiting", "always", "never"] = "when_waiting"
+    """Which short calls share a statement, with one round trip and one commit: those that would wait, all, or none."""
     tenant_connections: Count = 15
     """Connections of each process that one tenant has at most, so that some are left for the others."""
     tenant_waiting: Count = 200

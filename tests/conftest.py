@@ -34,12 +34,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--pgbouncer", action="store_true", help="lead gateways to that server through PgBouncer in transaction mode"
     )
+    parser.addoption(
+        "--shared-statements",
+        choices=("when_waiting", "always", "never"),
+        help="DATABASE_SHARED_STATEMENTS of all gateways: the answers have to be the same",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
     kept = servers.clean_environment()
     for name in os.environ.keys() - kept.keys():
         del os.environ[name]
+    if choice := config.getoption("shared_statements"):
+        gateways.COMMON["DATABASE_SHARED_STATEMENTS"] = choice
 
 
 @pytest.fixture(scope="session")

@@ -4,10 +4,10 @@ import asyncio
 import json
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from itertools import pairwise
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 from uuid import UUID, uuid4
 
 import asyncpg
@@ -19,6 +19,7 @@ from servers import Database
 from tables import EMPTY, query, row_counts
 
 from gateway.database import Database as Pool
+from gateway.database import Statement
 from gateway.endpoint import Call
 from gateway.identity import Identifier
 from gateway.routes import ROUTES
@@ -356,9 +357,8 @@ class Tracker:
     """Tracks usage as the gateway does, in this process: its statement, its pool."""
 
     def __init__(self, pool: Pool, settings: Settings) -> None:
-        (route,) = (route for route in ROUTES if route.function == "track_usage")
         self.pool = pool
-        self.statement = Call(route, Identifier(settings), pool, settings).statement
+        self.statement = statement_of("track_usage", pool, settings)
 
     async def __call__(self, tenant_id: UUID, card_id: str, workflow_id: str | None = None) -> Usage:
         arguments = [tenant_id, UUID(card_id), workflow_id, None, None]
@@ -370,14 +370,45 @@ class Tracker:
         return Usage(body["usage_count"], body["event_recorded"])
 
 
+class Creator:
+    """Creates cards as the gateway does."""
+
+    def __init__(self, pool: Pool, settings: Settings) -> None:
+        self.pool = pool
+        self.statement = statement_of("create_cards", pool, settings)
+
+    async def __call__(self, tenant_id: UUID, entries: list[dict[str, Any]], key: str | None = None) -> Answer:
+        arguments = [tenant_id, json.dumps(entries).encode(), None, None, key, 24]
+        reply = await self.pool.call(self.statement, arguments, tenant_id)
+        assert reply.body is not None
+        return Answer(reply.status, json.loads(reply.headers or "{}"), reply.body)
+
+
+def statement_of(function: str, pool: Pool, settings: Settings) -> Statement:
+    """What the gateway calls a function with."""
+    (route,) = (route for route in ROUTES if route.function == function)
+    return Call(route, Identifier(settings), pool, settings).statement
+
+
+T = TypeVar("T")
+
+
+def tracker(database: Database, **settings: Any) -> AbstractAsyncContextManager[Tracker]:
+    return opened(Tracker, database, **settings)
+
+
+def creator(database: Database, **settings: Any) -> AbstractAsyncContextManager[Creator]:
+    return opened(Creator, database, **settings)
+
+
 @asynccontextmanager
-async def tracker(database: Database, **settings: Any) -> AsyncIterator[Tracker]:
-    """The way to the database, idle again at the end."""
+async def opened(make: Callable[[Pool, Settings], T], database: Database, **settings: Any) -> AsyncIterator[T]:
+    """A way to the database, idle again at the end."""
     configuration = settings_of(**settings)
     pool = Pool(database.url("cardbase_gateway"), configuration)
     await pool.open()
     try:
-        yield Tracker(pool, configuration)
+        yield make(pool, configuration)
         # A statement whose callers have left is still at work for a moment.
         await asyncio.to_thread(wait_until, lambda: (pool.in_use, pool.waiting) == (0, 0))
     finally:
@@ -409,9 +440,9 @@ async def test_calls_that_share_statements_are_answered_as_if_each_ran_alone(
     assert transactions(database, tenant_id) < 20, "the calls did not share statements"
 
 
-def transactions(database: Database, tenant_id: UUID) -> int:
-    """In how many transactions the events were recorded."""
-    return int(query(database, tenant_id, "select count(distinct xmin::text) from app.card_usage"))
+def transactions(database: Database, tenant_id: UUID, table: str = "app.card_usage") -> int:
+    """In how many transactions the rows were written."""
+    return int(query(database, tenant_id, f"select count(distinct xmin::text) from {table}"))
 
 
 async def test_tenants_that_share_a_statement_keep_apart(database: Database) -> None:
@@ -542,3 +573,77 @@ async def test_use_is_counted_once_however_long_its_commit_takes(database: Datab
     assert [answer.number for answer in answers] == [1] * 50
     of_the_others = f"select sum(usage_count) from app.card_usage_totals where card_id <> '{first}'"
     assert query(database, tenant_id, of_the_others) == "50"
+
+
+async def test_batches_share_statements_and_are_stored_as_if_each_came_alone(database: Database) -> None:
+    tenants = [uuid4() for _ in range(10)]
+    sent = [(tenant_id, cards(number, number + 1)) for number in range(20) for tenant_id in tenants]
+    async with creator(database) as create:
+        answers = await asyncio.gather(*(create(tenant_id, entries) for tenant_id, entries in sent))
+    for (_, entries), answer in zip(sent, answers, strict=True):
+        assert [card["content"] for card in answer.json["cards"]] == [entry["content"] for entry in entries]
+    for tenant_id in tenants:
+        mine = [answer.json for (sender, _), answer in zip(sent, answers, strict=True) if sender == tenant_id]
+        assert sum(batch["created_count"] for batch in mine) == 21
+        assert len({card["card_id"] for batch in mine for card in batch["cards"]}) == 21
+        assert row_counts(database, tenant_id)["cards"] == 21
+        assert transactions(database, tenant_id, "app.cards") < 15, "the batches did not share statements"
+
+
+async def test_one_of_many_with_one_key_does_the_work_when_they_share_a_statement(
+    database: Database, tenant_id: UUID
+) -> None:
+    for number in range(ROUNDS):
+        async with creator(database, database_shared_statements="always") as create:
+            answers = await asyncio.gather(*(create(tenant_id, cards(number), f"key {number}") for _ in range(CALLERS)))
+        assert Counter(answer.headers["X-Idempotency-Cache"] for answer in answers) == {"MISS": 1, "HIT": CALLERS - 1}
+        assert len({answer.body for answer in answers}) == 1
+    assert row_counts(database, tenant_id)["cards"] == ROUNDS
+
+
+async def test_batch_that_fails_does_not_disturb_those_that_share_its_statement(
+    database: Database, tenant_id: UUID
+) -> None:
+    async with creator(database) as create:
+        await create(tenant_id, cards(0), "used")
+        calls = [create(tenant_id, cards(number), "used" if number == 7 else None) for number in range(1, 30)]
+        answers = await asyncio.gather(*calls, return_exceptions=True)
+        assert [getattr(answer, "sqlstate", "") for answer in answers] == ["PT422" if n == 6 else "" for n in range(29)]
+        assert row_counts(database, tenant_id)["cards"] == 29
+
+
+async def test_key_that_is_held_does_not_hold_up_the_others(database: Database, tenant_id: UUID) -> None:
+    async with services(database, tenant_id, 1) as (service,), creator(database) as create:
+        async with service.transaction():
+            await service.create(cards(0), "held")
+            waiting = [asyncio.create_task(create(tenant_id, cards(0), "held")) for _ in range(3)]
+            others = await asyncio.gather(*(create(uuid4(), cards(number), str(number)) for number in range(1, 50)))
+            assert [answer.status for answer in others] == [201] * 49
+            assert not any(task.done() for task in waiting)
+        answers = await asyncio.gather(*waiting)
+        assert [answer.headers["X-Idempotency-Cache"] for answer in answers] == ["HIT"] * 3
+
+
+async def test_who_waits_for_a_key_has_its_own_limit_if_that_is_shorter_and_gets_it_back(
+    database: Database, tenant_id: UUID
+) -> None:
+    claim = "select (app.claim_idempotency_key($1, 'key', '\\x01')).status"
+    first, second = [await asyncpg.connect(database.url()) for _ in range(2)]
+    try:
+        async with first.transaction():
+            await first.execute(claim.replace("$1", f"'{tenant_id}'"))
+            await second.execute("set lock_timeout = '20ms'")
+            with pytest.raises(asyncpg.PostgresError) as refused:
+                await second.fetchval(claim, tenant_id)
+            assert refused.value.sqlstate == "PT409"
+
+            await second.execute("set lock_timeout = '77s'")
+            patient = second.transaction()
+            await patient.start()
+            waiting = asyncio.create_task(second.fetchval(claim, tenant_id))
+            await asyncio.to_thread(wait_until, lambda: waiting_for_locks(database) == 1)
+        assert await waiting is None
+        assert await second.fetchval("show lock_timeout") == "77s"
+        await patient.rollback()
+    finally:
+        await asyncio.gather(first.close(), second.close())

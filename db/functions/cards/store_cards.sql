@@ -10,9 +10,9 @@
 --   * Every batch inserts in the order of the key, so two batches that overlap wait for each other in one order and
 --     can't deadlock.
 --   * Who meets a key that another transaction is just inserting waits for its end, and then either inserts or
---     skips. What was skipped is not visible to the same statement, whose snapshot is older: the loop looks again.
+--     skips. What was skipped is not visible to the same statement, whose snapshot is older, but to the next.
 --   * The card may also have been deleted in between; then the next round inserts it.
--- All other batches are done in one round, one statement.
+-- A batch of new cards is done in one statement; any other in two, unless one of its cards was deleted meanwhile.
 create or replace function app.store_cards(
     tenant_id uuid,
     cards jsonb,
@@ -29,6 +29,8 @@ as $$
 -- The target of "on conflict" can't be qualified: there a bare name is the column.
 #variable_conflict use_column
 declare
+    _count constant integer := jsonb_array_length(store_cards.cards);
+    _new_ids uuid[];
     _created_ids uuid[] := '{}';
 begin
     loop
@@ -45,19 +47,6 @@ begin
             from jsonb_array_elements(store_cards.cards) with ordinality as sent (card, position)
         ),
 
-        entry as materialized (
-            select
-                sent.*,
-                row_number() over (partition by sent.card_type, sent.content_hash order by sent.position) = 1 as is_first
-            from sent
-        ),
-
-        candidate as (
-            select entry.*
-            from entry
-            where entry.is_first
-        ),
-
         inserted as (
             insert into app.cards as card (
                 tenant_id,
@@ -71,14 +60,14 @@ begin
             )
             select
                 store_cards.tenant_id,
-                candidate.card_id,
-                candidate.card_type,
-                candidate.content,
-                candidate.source_session_id,
-                candidate.created_by,
-                candidate.created_at,
-                candidate.created_at
-            from candidate
+                sent.card_id,
+                sent.card_type,
+                sent.content,
+                sent.source_session_id,
+                sent.created_by,
+                sent.created_at,
+                sent.created_at
+            from sent
             -- Only spares the work of making a row that the key would refuse: its generated columns. The key decides.
             where
                 (
@@ -86,12 +75,12 @@ begin
                     from app.cards as known
                     where
                         known.tenant_id = store_cards.tenant_id
-                        and known.card_type = candidate.card_type
-                        and known.content_hash = candidate.content_hash
+                        and known.card_type = sent.card_type
+                        and known.content_hash = sent.content_hash
                         and known.is_active
                     limit 1
                 ) is null
-            order by candidate.card_type, candidate.content_hash
+            order by sent.card_type, sent.content_hash, sent.position
             on conflict (tenant_id, card_type, content_hash) where is_active do nothing
             returning card
         ),
@@ -106,22 +95,49 @@ begin
             having count(*) > 0
         ),
 
-        stored as (
-            select
-                (inserted.card).card_type,
-                (inserted.card).content_hash,
-                true as is_new,
-                app.card_document(inserted.card, null) as document,
-                (inserted.card).card_id
+        measure as (
+            select app.measure_of_cards((inserted.card).card_type, true, count(*)) as measure
             from inserted
-            union all
+            group by (inserted.card).card_type
+        )
+
+        select
+            jsonb_agg(
+                app.card_document(inserted.card, null) || jsonb_build_object('created', true) order by sent.position
+            ),
+            array_agg((inserted.card).card_id),
+            (select jsonb_agg(measure.measure) from measure)
+        into store_cards.documents, _new_ids, store_cards.measures
+        from inserted
+        inner join sent on sent.card_id = (inserted.card).card_id;
+
+        store_cards.created_count := coalesce(cardinality(_new_ids), 0);
+        exit when store_cards.created_count = _count;
+
+        _created_ids := _created_ids || _new_ids;
+
+        with sent as (
             select
-                (found.card).card_type,
-                (found.card).content_hash,
-                (found.card).card_id = any(_created_ids) as is_new,
-                app.card_document(found.card, used.total) as document,
-                (found.card).card_id
-            from candidate
+                sent.position,
+                sent.card ->> 'card_type' as card_type,
+                app.content_hash(sent.card -> 'content') as content_hash
+            from jsonb_array_elements(store_cards.cards) with ordinality as sent (card, position)
+        ),
+
+        entry as (
+            select
+                sent.*,
+                row_number() over (partition by sent.card_type, sent.content_hash order by sent.position) = 1 as is_first
+            from sent
+        ),
+
+        answer as materialized (
+            select
+                entry.position,
+                entry.card_type,
+                app.card_document(stored.card, used.total) as document,
+                entry.is_first and (stored.card).card_id = any(_created_ids) as created
+            from entry
             -- Looked up one by one, as the limits say: of a join the planner would guess that it pays to read all of
             -- the tenant's cards.
             cross join lateral (
@@ -129,43 +145,23 @@ begin
                 from app.cards
                 where
                     cards.tenant_id = store_cards.tenant_id
-                    and cards.card_type = candidate.card_type
-                    and cards.content_hash = candidate.content_hash
+                    and cards.card_type = entry.card_type
+                    and cards.content_hash = entry.content_hash
                     and cards.is_active
                 limit 1
-            ) as found
+            ) as stored
             left join lateral (
                 select totals as total
                 from app.card_usage_totals as totals
                 where
                     totals.tenant_id = store_cards.tenant_id
-                    and totals.card_id = (found.card).card_id
+                    and totals.card_id = (stored.card).card_id
                 limit 1
             ) as used on true
         ),
 
-        answer as (
-            select
-                entry.position,
-                stored.card_id,
-                stored.document,
-                stored.card_type,
-                stored.is_new and entry.is_first as created
-            from entry
-            inner join stored
-                on stored.card_type = entry.card_type and stored.content_hash = entry.content_hash
-        ),
-
         measure as (
-            select
-                jsonb_build_array(
-                    'cards_created_total',
-                    jsonb_build_object(
-                        'card_type', answer.card_type,
-                        'result', case when answer.created then 'created' else 'existing' end
-                    ),
-                    count(*)
-                ) as measure
+            select app.measure_of_cards(answer.card_type, answer.created, count(*)) as measure
             from answer
             group by answer.card_type, answer.created
         )
@@ -176,12 +172,11 @@ begin
                 '[]'
             ),
             count(*) filter (where answer.created),
-            (select jsonb_agg(measure.measure) from measure),
-            _created_ids || array_agg(answer.card_id) filter (where answer.created)
-        into store_cards.documents, store_cards.created_count, store_cards.measures, _created_ids
+            (select jsonb_agg(measure.measure) from measure)
+        into store_cards.documents, store_cards.created_count, store_cards.measures
         from answer;
 
-        exit when jsonb_array_length(store_cards.documents) = jsonb_array_length(store_cards.cards);
+        exit when jsonb_array_length(store_cards.documents) = _count;
     end loop;
 end;
 $$;

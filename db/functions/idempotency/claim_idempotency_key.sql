@@ -7,7 +7,7 @@
 -- until its transaction ends, does the work, and calls app.remember_reply.
 -- Errors: PT422 validation_error; PT422 idempotency_key_reused, the key was used for another request;
 -- PT409 idempotency_in_progress, after 2 seconds of waiting, so that the retries of one slow key can't hold every
--- connection.
+-- connection; sooner where the caller has set a lock_timeout that is shorter.
 --
 -- A lock first, then the look: whoever held the key has committed or failed by then, and the look's snapshot is newer
 -- than that. A failed request leaves nothing. The lock is 64 bits of a hash; two keys that share them only wait.
@@ -16,11 +16,11 @@ returns api.reply
 language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
-set lock_timeout = '2s'
 as $$
 declare
     _key constant text := app.normal_idempotency_key(claim_idempotency_key.idempotency_key);
     _lock constant bigint := hashtextextended(claim_idempotency_key.tenant_id::text || _key, 0);
+    _lock_timeout text;
     _fingerprint bytea;
     _reply api.reply;
 begin
@@ -36,14 +36,19 @@ begin
 
     -- The try spares the usual call the subtransaction that catching the timeout takes.
     if not pg_try_advisory_xact_lock(_lock) then
+        _lock_timeout := current_setting('lock_timeout');
         begin
+            if _lock_timeout = '0' or _lock_timeout::interval > interval '2 seconds' then
+                perform set_config('lock_timeout', '2s', true);
+            end if;
             perform pg_advisory_xact_lock(_lock);
+            perform set_config('lock_timeout', _lock_timeout, true);
         exception
             when lock_not_available then
                 raise exception using
                     errcode = 'PT409',
                     message = 'a request with this idempotency key is still at work',
-                    detail = format('Waited 2 seconds for the key %s.', _key),
+                    detail = format('Waited for the key %s.', _key),
                     hint = 'Repeat the same request with the same key a little later.',
                     column = 'Idempotency-Key',
                     constraint = 'idempotency_in_progress';
