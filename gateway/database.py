@@ -60,9 +60,15 @@ class Reply(NamedTuple):
 
 
 class _Call(NamedTuple):
+    """A call that waits for a shared statement.
+
+    timer   gives it up; stopped once it is taken, as from then on it may have its effect
+    """
+
     arguments: Sequence[Any]
     future: "asyncio.Future[Any]"
     since: float
+    timer: asyncio.TimerHandle
 
 
 class Sharing(NamedTuple):
@@ -270,15 +276,16 @@ class Database:
             return await self._call_first(statement, arguments, tenant_id)
         if statement.waiting.count(tenant_id) + self._turns.count(tenant_id) >= self._tenant_waiting:
             raise _too_many()
-        call = _Call(arguments, self._loop.create_future(), monotonic())
+        future = self._loop.create_future()
+        timer = self._loop.call_later(self._acquire_timeout, _give_up, future)
+        call = _Call(arguments, future, monotonic(), timer)
         statement.waiting.append(tenant_id, (tenant_id, call))
         if has_place:
             statement.shared_at_work += 1
             self._start(self._call_shared(statement))
-        timer = self._loop.call_later(self._acquire_timeout, _give_up, call.future)
         self.waiting += 1
         try:
-            return Reply(*await call.future)
+            return Reply(*await future)
         except asyncio.CancelledError:
             statement.waiting.remove(tenant_id, (tenant_id, call))
             raise
@@ -520,6 +527,7 @@ def _take_calls(statement: Statement, answered: int) -> list[tuple[UUID | None, 
     at_most = statement.next_calls(answered)
     while len(calls) < at_most and (item := statement.waiting.take()) is not None:
         if not item[1].future.done():
+            item[1].timer.cancel()
             calls.append(item)
     return calls
 

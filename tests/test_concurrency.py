@@ -537,7 +537,13 @@ async def test_call_that_was_told_to_come_again_has_no_effect_later(database: Da
     (card_id,) = await make_cards(database, tenant_id, 1)
     async with (
         services(database, tenant_id, 1) as (service,),
-        tracker(database, database_pool_min=1, database_pool_max=1, database_acquire_timeout_ms=400) as track,
+        tracker(
+            database,
+            database_pool_min=1,
+            database_pool_max=1,
+            database_acquire_timeout_ms=400,
+            database_shared_statements="when_waiting",
+        ) as track,
     ):
         async with service.transaction():
             await service.track(card_id, "held")
@@ -558,7 +564,7 @@ async def test_use_is_counted_once_however_long_its_commit_takes(database: Datab
         "select count(*) >= 2 and max(clock_timestamp() - query_start) > '600 ms'"
         " from pg_stat_activity where datname = current_database() and wait_event = 'SyncRep'"
     )
-    async with tracker(database) as track:
+    async with tracker(database, database_shared_statements="when_waiting") as track:
         try:
             database.execute("alter system set synchronous_standby_names = 'nobody'", "select pg_reload_conf()")
             waiting: set[asyncio.Task[Usage]] = set()
@@ -622,6 +628,22 @@ async def test_key_that_is_held_does_not_hold_up_the_others(database: Database, 
             assert not any(task.done() for task in waiting)
         answers = await asyncio.gather(*waiting)
         assert [answer.headers["X-Idempotency-Cache"] for answer in answers] == ["HIT"] * 3
+
+
+async def test_call_that_a_shared_statement_took_is_not_given_up_while_it_may_have_its_effect(
+    database: Database, tenant_id: UUID
+) -> None:
+    async with (
+        services(database, tenant_id, 1) as (service,),
+        creator(database, database_acquire_timeout_ms=900) as create,
+    ):
+        async with service.transaction():
+            await service.create(cards(0), "held")
+            waiting = [asyncio.create_task(create(tenant_id, cards(0), "held")) for _ in range(3)]
+            # Longer than a call waits for its turn, and not as long as one waits for its key.
+            await asyncio.sleep(1.2)
+        answers = await asyncio.gather(*waiting)
+    assert [answer.headers["X-Idempotency-Cache"] for answer in answers] == ["HIT"] * 3
 
 
 async def test_who_waits_for_a_key_has_its_own_limit_if_that_is_shorter_and_gets_it_back(

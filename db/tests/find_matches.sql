@@ -1,6 +1,6 @@
 begin;
 \ir helpers/tests.psql
-select plan(21);
+select plan(19);
 
 create function tests.person(name text)
 returns uuid
@@ -36,8 +36,6 @@ insert into app.memories (tenant_id, user_id, content)
 values
 (tests.tenant('acme'), tests.person('ben'), 'rare'),
 (tests.tenant('globex'), tests.person('ann'), 'rare');
-insert into app.tasks (tenant_id, user_id, title)
-values (tests.tenant('acme'), tests.person('ann'), 'Quarterly report');
 
 -- The last digits of what is found in memories, best first.
 create function tests.found(
@@ -79,22 +77,6 @@ select is(
 select is(tests.found('-common'), array[]::integer[], 'what nothing lacks is not found');
 select is(tests.found('-frequent'), array[999, 998, 997], 'what lacks a word is found among the newest');
 select is(tests.found(''), array[]::integer[], 'nothing is not found');
-select is(
-    (
-        select count(*)
-        from app.find_matches(tests.tenant('acme'), tests.person('ann'), 'tasks', 'quartely', 3)
-    ),
-    1::bigint,
-    'a title is found by what is similar to it'
-);
-select is(
-    (
-        select array_agg(match.rank < 0.1)
-        from app.find_matches(tests.tenant('acme'), tests.person('ann'), 'tasks', 'quartely', 3) as match
-    ),
-    array[true],
-    'what is only similar ranks below a title that has the word'
-);
 select is_empty(
     $$
     select app.find_matches(tests.tenant('acme'), tests.person('ann'), 'conversations', 'rare', 3)

@@ -1,6 +1,6 @@
 begin;
 \ir helpers/tests.psql
-select plan(53);
+select plan(56);
 
 -- Ann and Ben are users of acme; Eve is one of globex.
 create function tests.person(name text)
@@ -235,6 +235,20 @@ select is(
     'in what is only similar nothing is marked'
 );
 select is(tests.found('report quarterly'), array[21], 'a title''s words may come in another order');
+reset role;
+insert into app.tasks (tenant_id, user_id, id, title)
+values (tests.tenant('acme'), tests.person('ann'), tests.id(23), 'Quaterly');
+set local role cardbase_service;
+select is(tests.found('quarterly'), array[21, 23], 'where words find little, names follow that look alike');
+select is(tests.found('quarterly', maximum => 1), array[21], 'where words find enough, they don''t');
+select ok(
+    (
+        select min(match ->> 'rank') filter (where match ->> 'title' = 'Quaterly') < '0.1'
+        from api.search(tests.tenant('acme'), tests.person('ann'), 'quarterly') as answer
+        cross join jsonb_array_elements(answer.body -> 'data') as match
+    ),
+    'what only looks alike ranks below that'
+);
 select is(
     tests.found($$'; drop table app.cards; --$$) || tests.found($$' or 1=1 --$$) || tests.found('$1 %I %s \ " &'),
     array[]::integer[],

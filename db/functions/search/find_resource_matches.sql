@@ -1,6 +1,7 @@
 -- app.find_memory_matches, find_message_matches, find_task_matches, find_card_matches: what app.find_matches answers of
--- one table. They are made of one text, with the table's names in it, and not when they are called: so a session keeps
--- their plans, and to plan takes as long as to search.
+-- one table; app.find_task_names, find_card_names: what app.find_names answers of one. They are made of one text each,
+-- with the table's names in it, and not when they are called: so a session keeps their plans, and to plan takes as long
+-- as to search.
 --
 -- To rank all that a common word is in would take longer than anybody waits: so the newest are ranked, fifty candidates
 -- for each match asked for, and there are two ways to them. What at least every fiftieth of the newest rows has, and
@@ -9,8 +10,8 @@
 -- through nor go down the key past rows without the word. (What is set here is as before when the function ends, as it
 -- is among its own settings.) And a plan may be as old as the session, of a time when the table was empty: the rows are
 -- named in a form that no other index knows.
--- Where words find less than was asked for, names follow that look like what is searched for, the best of ten for each
--- that is missing: tasks' titles and cards' names have an index on their trigrams.
+-- Tasks' titles and cards' names have an index on their trigrams. Of those that look like what is searched for, the
+-- best of ten for each that is asked for are found.
 --
 -- They run as the finder, as behind a policy that compares anything "@@" can't be an index condition (see
 -- app.find_cards).
@@ -27,50 +28,32 @@ declare
     _own_by_words constant text :=
         'resource.tenant_id is not distinct from %1$I.tenant_id'
         ' and array[resource.user_id] @> array[%1$I.user_id] and resource.deleted_at is null';
-    _by_titles constant text :=
-        $sql$
-    if _found < %1$I.maximum and %1$I.q ~ '[[:alnum:]]' then
-        perform set_config('enable_bitmapscan', 'on', true), set_config('enable_indexscan', 'off', true);
-        -- Its own lets no slip in a short name pass. Until the transaction ends: a function can't have a setting of a
-        -- library that is not loaded yet.
-        perform set_config('pg_trgm.word_similarity_threshold', '0.5', true);
-
-        return query
-        select
-            candidate.id,
-            (0.1 * %5$I.word_similarity(%1$I.q, candidate.title))::real
-        from (
-            select
-                resource.%3$I as id,
-                resource.title
-            from app.%2$I as resource
-            where %4$s and %1$I.q operator(%5$I.<%%) resource.title and not resource.search_vector @@ _query
-            limit 10 * (%1$I.maximum - _found)
-        ) as candidate
-        order by 2 desc, 1 desc
-        limit %1$I.maximum - _found;
-    end if;
-        $sql$;
+    _rights constant text :=
+        'comment on function app.%1$I(uuid, uuid, text, integer) is %2$L;'
+        'alter function app.%1$I(uuid, uuid, text, integer) owner to cardbase_finder;'
+        'revoke all on function app.%1$I(uuid, uuid, text, integer) from public;'
+        'grant execute on function app.%1$I(uuid, uuid, text, integer) to cardbase_api;';
     _table record;
 begin
     for _table in
         select
             format('find_%s_matches', app.resource_name(searched.types)) as function_name,
+            format('find_%s_names', app.resource_name(searched.types)) as names_function_name,
             *
         from (
             values
-            ('memories', 'memories', 'id', _own, _own_by_words, ''),
-            ('messages', 'messages', 'id', _own, _own_by_words, ''),
-            ('tasks', 'tasks', 'id', _own, _own_by_words, _by_titles),
+            ('memories', 'memories', 'id', _own, _own_by_words, false),
+            ('messages', 'messages', 'id', _own, _own_by_words, false),
+            ('tasks', 'tasks', 'id', _own, _own_by_words, true),
             (
                 'cards',
                 'card_search',
                 'card_id',
                 'resource.tenant_id = %1$I.tenant_id',
                 'array[resource.tenant_id] @> array[%1$I.tenant_id]',
-                _by_titles
+                true
             )
-        ) as searched (types, name, key, newest, by_words, titles)
+        ) as searched (types, name, key, newest, by_words, has_names)
     loop
         execute format(
             $sql$
@@ -151,9 +134,7 @@ begin
             order by 2 desc, 1 desc
             limit %1$I.maximum;
         end if;
-        get diagnostics _found = row_count;
     end if;
-%6$s
 end;
 $function$
             $sql$,
@@ -161,24 +142,73 @@ $function$
             _table.name,
             _table.key,
             format(_table.newest, _table.function_name),
-            format(_table.by_words, _table.function_name),
-            format(
-                _table.titles,
-                _table.function_name,
-                _table.name,
-                _table.key,
-                format(_table.by_words, _table.function_name),
-                _trigrams
-            )
+            format(_table.by_words, _table.function_name)
         );
         execute format(
-            'comment on function app.%1$I(uuid, uuid, text, integer) is %2$L;'
-            'alter function app.%1$I(uuid, uuid, text, integer) owner to cardbase_finder;'
-            'revoke all on function app.%1$I(uuid, uuid, text, integer) from public;'
-            'grant execute on function app.%1$I(uuid, uuid, text, integer) to cardbase_api;',
+            _rights,
             _table.function_name,
             format(
                 e'The ids of the best matches of a search in %s, with their rank.\n\n'
+                'Only for the tenant and user of the running transaction.',
+                _table.types
+            )
+        );
+        continue when not _table.has_names;
+
+        execute format(
+            $sql$
+create or replace function app.%1$I(tenant_id uuid, user_id uuid, q text, maximum integer)
+returns table (id uuid, similarity real)
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+set jit = off
+set enable_seqscan = off
+set enable_indexscan = off
+as $function$
+declare
+    _query constant tsquery := websearch_to_tsquery('pg_catalog.english', %1$I.q);
+begin
+    if (%1$I.tenant_id = app.current_tenant_id() and %1$I.user_id = app.current_user_id()) is not true
+        or %1$I.maximum < 1
+        or %1$I.q !~ '[[:alnum:]]'
+    then
+        return;
+    end if;
+
+    -- Its own lets no slip in a short name pass. Until the transaction ends: a function can't have a setting of a
+    -- library that is not loaded yet.
+    perform set_config('pg_trgm.word_similarity_threshold', '0.5', true);
+
+    return query
+    select
+        candidate.id,
+        %5$I.word_similarity(%1$I.q, candidate.title)
+    from (
+        select
+            resource.%3$I as id,
+            resource.title
+        from app.%2$I as resource
+        where %4$s and %1$I.q operator(%5$I.<%%) resource.title and not resource.search_vector @@ _query
+        limit 10 * %1$I.maximum
+    ) as candidate
+    order by 2 desc, 1 desc
+    limit %1$I.maximum;
+end;
+$function$
+            $sql$,
+            _table.names_function_name,
+            _table.name,
+            _table.key,
+            format(_table.by_words, _table.names_function_name),
+            _trigrams
+        );
+        execute format(
+            _rights,
+            _table.names_function_name,
+            format(
+                e'The ids of the %s whose names look most like what is searched for, with their similarity.\n\n'
                 'Only for the tenant and user of the running transaction.',
                 _table.types
             )

@@ -81,16 +81,45 @@ begin
         perform app.index_cards(search.tenant_id);
     end if;
 
-    with matched as (
+    with worded as materialized (
         select
             searched.name as table_name,
             match.id,
-            match.rank,
-            row_number() over (order by match.rank desc, match.id desc) as position
+            match.rank
         from unnest(_types) as searched (name)
         cross join lateral app.find_matches(
             search.tenant_id, search.user_id, searched.name, search.q, _maximum
         ) as match
+    ),
+
+    -- Where words find less than was asked for, names follow, behind all that words found.
+    named as (
+        select
+            searched.name as table_name,
+            match.id,
+            (match.similarity * words.least_rank)::real as rank
+        from (
+            select
+                count(*)::integer as number,
+                least(nullif(min(worded.rank), 0), 0.1) as least_rank
+            from worded
+        ) as words
+        cross join unnest(_types) as searched (name)
+        cross join lateral app.find_names(
+            search.tenant_id, search.user_id, searched.name, search.q, _maximum - words.number
+        ) as match
+        where words.number < _maximum
+    ),
+
+    matched as (
+        select
+            listed.*,
+            row_number() over (order by listed.rank desc, listed.id desc) as position
+        from (
+            table worded
+            union all
+            table named
+        ) as listed
     ),
 
     near as (
