@@ -401,21 +401,26 @@ class Database:
             calls: list[tuple[UUID | None, _Call]] = []
             try:
                 async with self._connection(None) as connection:
-                    # Taken only now: who has been told to come again must not have an effect later.
-                    calls = _take_calls(statement, answered)
-                    statement.calls_at_work += len(calls)
-                    self._report_wait(*(call.since for _, call in calls))
-                    columns = _columns(calls, statement)
-                    rows = await self._run(connection, statement.shared_sql, columns, seconds) if calls else []
+                    has_turn = True
+                    while has_turn:
+                        # Taken only now: who has been told to come again must not have an effect later.
+                        calls = _take_calls(statement, answered)
+                        statement.calls_at_work += len(calls)
+                        self._report_wait(*(call.since for _, call in calls))
+                        columns = _columns(calls, statement)
+                        rows = await self._run(connection, statement.shared_sql, columns, seconds) if calls else []
+                        for position, *reply in rows:
+                            future = calls[position - 1][1].future
+                            if not future.done():
+                                future.set_result(reply)
+                        answered = len(calls)
+                        statement.calls_at_work -= answered
+                        calls = []
+                        # Kept for the next one, unless somebody waits for a connection.
+                        has_turn = bool(statement.waiting) and not self._turns
             except Exception as error:
+                statement.calls_at_work -= len(calls)
                 self._settle_each(statement, calls, error)
-            else:
-                for position, *reply in rows:
-                    future = calls[position - 1][1].future
-                    if not future.done():
-                        future.set_result(reply)
-            answered = len(calls)
-            statement.calls_at_work -= answered
         statement.shared_at_work -= 1
 
     def _settle_each(self, statement: Statement, calls: list[tuple[UUID | None, _Call]], error: Exception) -> None:

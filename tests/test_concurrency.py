@@ -426,7 +426,7 @@ async def test_calls_that_share_statements_are_answered_as_if_each_ran_alone(
 ) -> None:
     ids = await make_cards(database, tenant_id, 5)
     uses = [(ids[number % 5], f"workflow {number % 20 // 5}") for number in range(200)]
-    async with tracker(database) as track:
+    async with tracker(database, database_shared_statements="when_waiting") as track:
         answers = await asyncio.gather(*(track(tenant_id, *use) for use in uses))
 
     counts: dict[str, list[int]] = {card_id: [] for card_id in ids}
@@ -584,7 +584,7 @@ async def test_use_is_counted_once_however_long_its_commit_takes(database: Datab
 async def test_batches_share_statements_and_are_stored_as_if_each_came_alone(database: Database) -> None:
     tenants = [uuid4() for _ in range(10)]
     sent = [(tenant_id, cards(number, number + 1)) for number in range(20) for tenant_id in tenants]
-    async with creator(database) as create:
+    async with creator(database, database_shared_statements="when_waiting") as create:
         answers = await asyncio.gather(*(create(tenant_id, entries) for tenant_id, entries in sent))
     for (_, entries), answer in zip(sent, answers, strict=True):
         assert [card["content"] for card in answer.json["cards"]] == [entry["content"] for entry in entries]
