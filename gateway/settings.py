@@ -78,7 +78,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """False behind a pooler that can't keep them, such as PgBouncer before 1.21 in transaction mode."""
     database_shared_statements: Literal["when_waiting", "always", "never"] = "when_waiting"
     """Which short calls share a statement, with one round trip and one commit: those that would wait, all, or none."""
-    tenant_connections: Count = 15
+    tenant_connections: Count = 5
     """Connections of each process that one tenant has at most, so that some are left for the others."""
     tenant_waiting: Count = 200
     """Calls of one tenant that wait in each process at most; over it 429 RATE_LIMITED."""

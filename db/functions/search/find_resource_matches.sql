@@ -1,7 +1,14 @@
--- app.find_memory_matches, find_message_matches, find_task_matches, find_card_matches: what app.find_matches answers of
--- one table; app.find_task_names, find_card_names: what app.find_names answers of one. They are made of one text each,
--- with the table's names in it, and not when they are called: so a session keeps their plans, and to plan takes as long
--- as to search.
+-- What a search finds in one table, for the caller to read the rows by, through the policies:
+--   app.find_memory_matches, find_message_matches, find_task_matches, find_card_matches: the ids of the best matches,
+--   with their rank, the best first
+--   app.find_task_names, find_card_names: the ids of what looks by its name most like what is searched for, with the
+--   similarity, from 0.5 to 1, the best first; what the words of q find is left out
+-- They take
+--   tenant_id, user_id   the caller's tenant and user, already applied to the transaction; for others nothing is found
+--   query or q           what is searched for: its words, as websearch_to_tsquery reads them, or the text itself
+--   maximum              how many at most
+-- They are made of one text each, with the table's names in it, and not when they are called: so a session keeps their
+-- plans, and to plan takes as long as to search.
 --
 -- To rank all that a common word is in would take longer than anybody waits: so the newest are ranked, fifty candidates
 -- for each match asked for, and there are two ways to them. What at least every fiftieth of the newest rows has, and
@@ -29,10 +36,10 @@ declare
         'resource.tenant_id is not distinct from %1$I.tenant_id'
         ' and array[resource.user_id] @> array[%1$I.user_id] and resource.deleted_at is null';
     _rights constant text :=
-        'comment on function app.%1$I(uuid, uuid, text, integer) is %2$L;'
-        'alter function app.%1$I(uuid, uuid, text, integer) owner to cardbase_finder;'
-        'revoke all on function app.%1$I(uuid, uuid, text, integer) from public;'
-        'grant execute on function app.%1$I(uuid, uuid, text, integer) to cardbase_api;';
+        'comment on function app.%1$I(uuid, uuid, %2$s, integer) is %3$L;'
+        'alter function app.%1$I(uuid, uuid, %2$s, integer) owner to cardbase_finder;'
+        'revoke all on function app.%1$I(uuid, uuid, %2$s, integer) from public;'
+        'grant execute on function app.%1$I(uuid, uuid, %2$s, integer) to cardbase_api;';
     _table record;
 begin
     for _table in
@@ -57,7 +64,7 @@ begin
     loop
         execute format(
             $sql$
-create or replace function app.%1$I(tenant_id uuid, user_id uuid, q text, maximum integer)
+create or replace function app.%1$I(tenant_id uuid, user_id uuid, query tsquery, maximum integer)
 returns table (id uuid, rank real)
 language plpgsql
 stable
@@ -69,9 +76,8 @@ set enable_indexscan = on
 set enable_bitmapscan = off
 as $function$
 declare
-    _query constant tsquery := websearch_to_tsquery('pg_catalog.english', %1$I.q);
     -- Where this is empty the index would be read through.
-    _has_index constant boolean := querytree(_query) not in ('', 'T');
+    _has_index constant boolean := querytree(%1$I.query) not in ('', 'T');
     _candidates constant integer := 50 * %1$I.maximum;
     _found integer := 0;
 begin
@@ -79,7 +85,7 @@ begin
         return;
     end if;
 
-    if numnode(_query) > 0 then
+    if numnode(%1$I.query) > 0 then
         select count(*)
         into _found
         from (
@@ -89,7 +95,7 @@ begin
             order by resource.%3$I desc
             limit 200
         ) as newest
-        where newest.search_vector @@ _query;
+        where newest.search_vector @@ %1$I.query;
 
         if _has_index and _found < 4 then
             perform set_config('enable_bitmapscan', 'on', true), set_config('enable_indexscan', 'off', true);
@@ -97,7 +103,7 @@ begin
             return query
             select
                 candidate.id,
-                ts_rank(candidate.search_vector, _query, 1)
+                ts_rank(candidate.search_vector, %1$I.query, 1)
             from (
                 select
                     found.id,
@@ -107,7 +113,7 @@ begin
                         resource.%3$I as id,
                         resource.search_vector
                     from app.%2$I as resource
-                    where %5$s and resource.search_vector @@ _query
+                    where %5$s and resource.search_vector @@ %1$I.query
                     -- Without a bound, a word that only older rows have could be in all of them.
                     limit 10 * _candidates
                 ) as found
@@ -120,7 +126,7 @@ begin
             return query
             select
                 newest.id,
-                ts_rank(newest.search_vector, _query, 1)
+                ts_rank(newest.search_vector, %1$I.query, 1)
             from (
                 select
                     resource.%3$I as id,
@@ -130,7 +136,7 @@ begin
                 order by resource.%3$I desc
                 limit _candidates
             ) as newest
-            where newest.search_vector @@ _query
+            where newest.search_vector @@ %1$I.query
             order by 2 desc, 1 desc
             limit %1$I.maximum;
         end if;
@@ -147,6 +153,7 @@ $function$
         execute format(
             _rights,
             _table.function_name,
+            'tsquery',
             format(
                 e'The ids of the best matches of a search in %s, with their rank.\n\n'
                 'Only for the tenant and user of the running transaction.',
@@ -207,6 +214,7 @@ $function$
         execute format(
             _rights,
             _table.names_function_name,
+            'text',
             format(
                 e'The ids of the %s whose names look most like what is searched for, with their similarity.\n\n'
                 'Only for the tenant and user of the running transaction.',

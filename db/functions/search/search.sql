@@ -83,32 +83,62 @@ begin
 
     with worded as materialized (
         select
-            searched.name as table_name,
+            'memories' as table_name,
             match.id,
             match.rank
-        from unnest(_types) as searched (name)
-        cross join lateral app.find_matches(
-            search.tenant_id, search.user_id, searched.name, search.q, _maximum
-        ) as match
+        from app.find_memory_matches(search.tenant_id, search.user_id, _query, _maximum) as match
+        where 'memories' = any(_types)
+        union all
+        select
+            'messages',
+            match.id,
+            match.rank
+        from app.find_message_matches(search.tenant_id, search.user_id, _query, _maximum) as match
+        where 'messages' = any(_types)
+        union all
+        select
+            'tasks',
+            match.id,
+            match.rank
+        from app.find_task_matches(search.tenant_id, search.user_id, _query, _maximum) as match
+        where 'tasks' = any(_types)
+        union all
+        select
+            'cards',
+            match.id,
+            match.rank
+        from app.find_card_matches(search.tenant_id, search.user_id, _query, _maximum) as match
+        where 'cards' = any(_types)
+    ),
+
+    words as (
+        select
+            count(*)::integer as number,
+            least(nullif(min(worded.rank), 0), 0.1) as least_rank
+        from worded
     ),
 
     -- Where words find less than was asked for, names follow, behind all that words found.
     named as (
         select
-            searched.name as table_name,
+            'tasks' as table_name,
             match.id,
             (match.similarity * words.least_rank)::real as rank
-        from (
-            select
-                count(*)::integer as number,
-                least(nullif(min(worded.rank), 0), 0.1) as least_rank
-            from worded
-        ) as words
-        cross join unnest(_types) as searched (name)
-        cross join lateral app.find_names(
-            search.tenant_id, search.user_id, searched.name, search.q, _maximum - words.number
+        from words
+        cross join lateral app.find_task_names(
+            search.tenant_id, search.user_id, search.q, _maximum - words.number
         ) as match
-        where words.number < _maximum
+        where words.number < _maximum and 'tasks' = any(_types)
+        union all
+        select
+            'cards',
+            match.id,
+            (match.similarity * words.least_rank)::real
+        from words
+        cross join lateral app.find_card_names(
+            search.tenant_id, search.user_id, search.q, _maximum - words.number
+        ) as match
+        where words.number < _maximum and 'cards' = any(_types)
     ),
 
     matched as (

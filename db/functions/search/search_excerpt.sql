@@ -6,52 +6,33 @@
 -- so that a page may show it whatever the text has in it.
 create or replace function app.search_excerpt(body text, query tsquery)
 returns jsonb
-language sql
+language plpgsql
 immutable
 parallel safe
-return (
-    -- Materialized, or it would be made once for each of its uses, and it is what takes the time.
-    with excerpt as materialized (
-        select
-            -- Marked by characters that the text is rid of first, so that only words found are marked in the end.
-            ts_headline(
-                'pg_catalog.english',
-                translate(left(search_excerpt.body, 10000), e'\x01\x02', ''),
-                search_excerpt.query,
-                e'StartSel=\x01, StopSel=\x02, '
-                || case
-                    when length(search_excerpt.body) <= 200 then 'HighlightAll=true'
-                    else 'MaxFragments=2, MinWords=10, MaxWords=30, FragmentDelimiter=" … "'
-                end
-            ) as marked
-    )
-
-    select
-        jsonb_build_object(
-            'snippet', translate(excerpt.marked, e'\x01\x02', ''),
-            'highlight',
-            replace(
-                replace(
-                    replace(
-                        replace(
-                            replace(
-                                replace(replace(excerpt.marked, '&', '&amp;'), '<', '&lt;'), '>', '&gt;'
-                            ),
-                            '"',
-                            '&quot;'
-                        ),
-                        '''',
-                        '&#39;'
-                    ),
-                    e'\x01',
-                    '<mark>'
-                ),
-                e'\x02',
-                '</mark>'
-            )
-        )
-    from excerpt
-);
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    -- Marked by characters that the text is rid of first, so that only words found are marked in the end.
+    _marked constant text := ts_headline(
+        'pg_catalog.english',
+        replace(replace(left(search_excerpt.body, 10000), e'\x01', ''), e'\x02', ''),
+        search_excerpt.query,
+        e'StartSel=\x01, StopSel=\x02, '
+        || case
+            when length(search_excerpt.body) <= 200 then 'HighlightAll=true'
+            else 'MaxFragments=2, MinWords=10, MaxWords=30, FragmentDelimiter=" … "'
+        end
+    );
+    _html text := _marked;
+begin
+    _html := replace(replace(replace(_html, '&', '&amp;'), '<', '&lt;'), '>', '&gt;');
+    _html := replace(replace(_html, '"', '&quot;'), '''', '&#39;');
+    return jsonb_build_object(
+        'snippet', replace(replace(_marked, e'\x01', ''), e'\x02', ''),
+        'highlight', replace(replace(_html, e'\x01', '<mark>'), e'\x02', '</mark>')
+    );
+end;
+$$;
 
 comment on function app.search_excerpt(text, tsquery) is
 $$The part of a text that a search found it by: as plain text, and as HTML with the words found marked.$$;

@@ -1,6 +1,6 @@
 begin;
 \ir helpers/tests.psql
-select plan(19);
+select plan(18);
 
 create function tests.person(name text)
 returns uuid
@@ -50,7 +50,9 @@ stable
 return array(
     select right(match.id::text, 12)::integer
     from
-        app.find_matches(found.tenant_id, found.user_id, 'memories', found.q, found.maximum)
+        app.find_memory_matches(
+            found.tenant_id, found.user_id, websearch_to_tsquery('english', found.q), found.maximum
+        )
         with ordinality as match (id, rank, position)
     order by match.position
 );
@@ -77,13 +79,6 @@ select is(
 select is(tests.found('-common'), array[]::integer[], 'what nothing lacks is not found');
 select is(tests.found('-frequent'), array[999, 998, 997], 'what lacks a word is found among the newest');
 select is(tests.found(''), array[]::integer[], 'nothing is not found');
-select is_empty(
-    $$
-    select app.find_matches(tests.tenant('acme'), tests.person('ann'), 'conversations', 'rare', 3)
-    $$,
-    'in a table that is not searched nothing is found'
-);
-
 -- For others than the transaction's
 select is(
     tests.found('rare', tenant_id => tests.tenant('globex')),
