@@ -8,7 +8,6 @@ its time, all are rolled back and run one by one.
 
 import asyncio
 import random
-from collections import OrderedDict, deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from time import monotonic
@@ -17,16 +16,15 @@ from uuid import UUID
 
 import asyncpg
 
-from gateway.errors import RETRY_AFTER_SECONDS, Refusal
+from gateway.errors import Refusal
 from gateway.settings import Settings
+from gateway.turns import Places, Turns, give_up, too_many
 
 RETRIED: Final = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
 """The statement was rolled back whole, so it may simply run again."""
 MAXIMUM_RETRIES: Final = 3
 RELEASE_TIMEOUT_SECONDS: Final = 2.0
 
-CALLS_IN_A_TURN: Final = 8
-"""Of one tenant, before the next tenant's. With fewer, a tenant that is asked for more than the others waits longer."""
 SHARED_TIMEOUT_SECONDS: Final = 0.25
 """A shared statement that waits longer for a lock, or only reads and takes longer, holds a slow call: each runs on its
 own then."""
@@ -93,6 +91,7 @@ class Statement:
     shared_sql takes an array for each of sql's parameters, and answers each call's position (from 1) before its reply.
     A parameter that is an array itself (array_columns, from 0) travels as text: arrays of arrays have to be even.
     It must not wait for a lock longer than SHARED_TIMEOUT_SECONDS. is_read_only: it may run twice unnoticed.
+    is_search: it takes its time, so that only a few may be at work at once.
     """
 
     def __init__(
@@ -103,15 +102,17 @@ class Statement:
         *,
         sharing: Sharing = LIGHT,
         is_read_only: bool = False,
+        is_search: bool = False,
     ) -> None:
         self.sql = sql
         self.shared_sql = shared_sql
         self.array_columns = array_columns
         self.sharing = sharing
         self.is_read_only = is_read_only
+        self.is_search = is_search
         self.shared_at_work = 0
         self.calls_at_work = 0
-        self.waiting = _Turns()
+        self.waiting = Turns()
 
     def next_calls(self, answered: int) -> int:
         """How many calls the next shared statement takes, where the last one had so many.
@@ -121,51 +122,6 @@ class Statement:
         """
         about = len(self.waiting) + self.calls_at_work + answered
         return min(-(-about // (self.sharing.statements + 1)), self.sharing.calls)
-
-
-class _Turns:
-    """What waits, by tenant; taken from each tenant in turn, a few at a time, first come first served within one."""
-
-    def __init__(self) -> None:
-        self._queues: OrderedDict[UUID | None, deque[Any]] = OrderedDict()
-        self._taken: tuple[UUID | None, int] = (None, 0)
-        self._count = 0
-
-    def __len__(self) -> int:
-        return self._count
-
-    def count(self, tenant_id: UUID | None) -> int:
-        queue = self._queues.get(tenant_id)
-        return len(queue) if queue else 0
-
-    def append(self, tenant_id: UUID | None, item: Any) -> None:
-        self._queues.setdefault(tenant_id, deque()).append(item)
-        self._count += 1
-
-    def remove(self, tenant_id: UUID | None, item: Any) -> None:
-        queue = self._queues.get(tenant_id)
-        if queue is not None and item in queue:
-            queue.remove(item)
-            self._count -= 1
-            if not queue:
-                del self._queues[tenant_id]
-
-    def take(self, at_most: dict[UUID | None, int] | None = None, limit: int = 0) -> Any:
-        """The next item; None when nothing waits but for tenants that at_most counts `limit` for."""
-        for tenant_id in self._queues:
-            if at_most is None or at_most.get(tenant_id, 0) < limit:
-                queue = self._queues[tenant_id]
-                item = queue.popleft()
-                self._count -= 1
-                last, taken = self._taken
-                taken = taken % CALLS_IN_A_TURN + 1 if tenant_id == last else 1
-                self._taken = (tenant_id, taken)
-                if not queue:
-                    del self._queues[tenant_id]
-                elif taken == CALLS_IN_A_TURN:
-                    self._queues.move_to_end(tenant_id)
-                return item
-        return None
 
 
 async def _leave_as_is(connection: Any) -> None:
@@ -183,10 +139,6 @@ async def _pass_json_through(connection: Any) -> None:
     )
 
 
-def _busy() -> Refusal:
-    return Refusal(503, "DATABASE_BUSY", "All database connections are busy. Repeat the request a little later.")
-
-
 class Database:
     """A pool of connections, opened as they are needed, so that the gateway starts and stays without a database.
 
@@ -202,23 +154,22 @@ class Database:
         self._keeps_statements = settings.database_prepared_statements
         self._acquire_timeout = settings.database_acquire_timeout_ms / 1000
         self._statement_timeout = settings.database_statement_timeout_ms / 1000
-        # However few there are, a quarter of them is left to the others.
-        self._tenant_connections = min(settings.tenant_connections, max(self.maximum * 3 // 4, 1))
         self._tenant_waiting = settings.tenant_waiting
+        self.connections = self._places(self.maximum, settings.tenant_connections)
+        """Who is at work, and who waits."""
+        self._searches = self._places(settings.search_connections, settings.search_connections)
         self._shares = settings.database_shared_statements
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
-        self._turns = _Turns()
-        self._at_work: dict[UUID | None, int] = {}
         self._alone_until: dict[UUID | None, float] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self.in_use = 0
-        """Connections at work."""
-        self.waiting = 0
-        """Calls that wait for their turn."""
+        self._waiting = 0
         self.retries = 0
         """Statements run again after a serialization failure or a deadlock."""
-        self.observe_wait: Callable[[float], None] | None = None
-        """Told the seconds that a call waited for its turn, where it had to."""
+
+    def _places(self, maximum: int, of_a_tenant: int) -> Places:
+        # However few there are, a quarter of them is left to the others.
+        of_a_tenant = min(of_a_tenant, max(maximum * 3 // 4, 1))
+        return Places(maximum, of_a_tenant, self._tenant_waiting, self._acquire_timeout)
 
     async def open(self) -> None:
         """Opens the pool and, where the database answers, its first connections."""
@@ -259,9 +210,19 @@ class Database:
         return self._pool.get_size() if self._pool else 0
 
     @property
+    def in_use(self) -> int:
+        """Connections at work."""
+        return self.connections.in_use
+
+    @property
+    def waiting(self) -> int:
+        """Calls that wait for their turn."""
+        return self._waiting + self.connections.waiting + self._searches.waiting
+
+    @property
     def is_saturated(self) -> bool:
         """Whether a call would have to wait for a connection."""
-        return self.in_use >= self.maximum
+        return self.connections.in_use >= self.maximum
 
     async def call(self, statement: Statement, arguments: Sequence[Any], tenant_id: UUID | None) -> Reply:
         """Runs one call of a function that answers api.reply, in autocommit.
@@ -274,23 +235,23 @@ class Database:
         has_place = statement.shared_at_work < statement.sharing.statements
         if has_place and self._shares == "when_waiting":
             return await self._call_first(statement, arguments, tenant_id)
-        if statement.waiting.count(tenant_id) + self._turns.count(tenant_id) >= self._tenant_waiting:
-            raise _too_many()
+        if statement.waiting.count(tenant_id) + self.connections.count(tenant_id) >= self._tenant_waiting:
+            raise too_many()
         future = self._loop.create_future()
-        timer = self._loop.call_later(self._acquire_timeout, _give_up, future)
+        timer = self._loop.call_later(self._acquire_timeout, give_up, future)
         call = _Call(arguments, future, monotonic(), timer)
         statement.waiting.append(tenant_id, (tenant_id, call))
         if has_place:
             statement.shared_at_work += 1
             self._start(self._call_shared(statement))
-        self.waiting += 1
+        self._waiting += 1
         try:
             return Reply(*await future)
         except asyncio.CancelledError:
             statement.waiting.remove(tenant_id, (tenant_id, call))
             raise
         finally:
-            self.waiting -= 1
+            self._waiting -= 1
             timer.cancel()
 
     async def fetch(
@@ -344,6 +305,13 @@ class Database:
         return {row["proname"]: row["comment"] for row in rows}
 
     async def _call_alone(self, statement: Statement, arguments: Sequence[Any], tenant_id: UUID | None) -> Reply:
+        if statement.is_search:
+            await self._searches.enter(tenant_id)
+            try:
+                rows = await self.fetch(statement.sql, arguments, tenant_id)
+            finally:
+                self._searches.leave(tenant_id)
+            return Reply(*rows[0])
         rows = await self.fetch(statement.sql, arguments, tenant_id)
         return Reply(*rows[0])
 
@@ -406,7 +374,7 @@ class Database:
                         # Taken only now: who has been told to come again must not have an effect later.
                         calls = _take_calls(statement, answered)
                         statement.calls_at_work += len(calls)
-                        self._report_wait(*(call.since for _, call in calls))
+                        self.connections.report_wait(*(call.since for _, call in calls))
                         columns = _columns(calls, statement)
                         rows = await self._run(connection, statement.shared_sql, columns, seconds) if calls else []
                         for position, *reply in rows:
@@ -417,7 +385,7 @@ class Database:
                         statement.calls_at_work -= answered
                         calls = []
                         # Kept for the next one, unless somebody waits for a connection.
-                        has_turn = bool(statement.waiting) and not self._turns
+                        has_turn = bool(statement.waiting) and not self.connections.waiting
             except Exception as error:
                 statement.calls_at_work -= len(calls)
                 self._settle_each(statement, calls, error)
@@ -467,7 +435,7 @@ class Database:
         """A connection, in the tenant's turn."""
         if self._pool is None:
             raise Refusal(503)
-        await self._wait_for_turn(tenant_id)
+        await self.connections.enter(tenant_id)
         try:
             try:
                 connection = await self._pool.acquire()
@@ -480,51 +448,7 @@ class Database:
             finally:
                 await self._pool.release(connection, timeout=RELEASE_TIMEOUT_SECONDS)
         finally:
-            self._end_turn(tenant_id)
-
-    async def _wait_for_turn(self, tenant_id: UUID | None) -> None:
-        has_room = self._at_work.get(tenant_id, 0) < self._tenant_connections or tenant_id is None
-        if self.in_use < self.maximum and has_room:
-            self.in_use += 1
-            self._at_work[tenant_id] = self._at_work.get(tenant_id, 0) + 1
-            return
-        if self._turns.count(tenant_id) >= self._tenant_waiting:
-            raise _too_many()
-        since = monotonic()
-        future = self._loop.create_future()
-        self._turns.append(tenant_id, (tenant_id, future))
-        timer = self._loop.call_later(self._acquire_timeout, _give_up, future)
-        self.waiting += 1
-        try:
-            await future
-        except BaseException:
-            self._turns.remove(tenant_id, (tenant_id, future))
-            if future.done() and not future.cancelled() and future.exception() is None:
-                self._end_turn(tenant_id)  # the turn came together with the cancellation
-            raise
-        finally:
-            self.waiting -= 1
-            timer.cancel()
-            self._report_wait(since)
-
-    def _report_wait(self, *since: float) -> None:
-        if self.observe_wait is not None:
-            now = monotonic()
-            for start in since:
-                self.observe_wait(now - start)
-
-    def _end_turn(self, tenant_id: UUID | None) -> None:
-        """Gives the place up, to the next in turn who may have it."""
-        self.in_use -= 1
-        self._at_work[tenant_id] -= 1
-        if not self._at_work[tenant_id]:
-            del self._at_work[tenant_id]
-        while self.in_use < self.maximum and (item := self._turns.take(self._at_work, self._tenant_connections)):
-            next_tenant_id, future = item
-            if not future.done():
-                self.in_use += 1
-                self._at_work[next_tenant_id] = self._at_work.get(next_tenant_id, 0) + 1
-                future.set_result(None)
+            self.connections.leave(tenant_id)
 
 
 def _take_calls(statement: Statement, answered: int) -> list[tuple[UUID | None, _Call]]:
@@ -557,16 +481,3 @@ def _array_literal(values: Sequence[UUID]) -> str:
 def _lock_order(arguments: Sequence[Any]) -> list[int]:
     """UUIDs as numbers, which compare ten times as fast."""
     return [argument.int for argument in arguments if isinstance(argument, UUID)]
-
-
-def _give_up(future: "asyncio.Future[Any]") -> None:
-    if not future.done():
-        future.set_exception(_busy())
-
-
-def _too_many() -> Refusal:
-    return Refusal(
-        429,
-        message="Too many requests of this tenant are waiting. Send fewer at once.",
-        headers={"Retry-After": str(RETRY_AFTER_SECONDS)},
-    )

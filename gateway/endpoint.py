@@ -272,7 +272,7 @@ class HandledCall(Call):
 
     async def _run(self, function: str, arguments: Mapping[str, Any]) -> Reply:
         if function not in self._statements:
-            self._statements[function] = Statement(_call_of(function, arguments))
+            self._statements[function] = Statement(_call_of(function, arguments), is_search=self.route.is_search)
         return await self._database.call(
             self._statements[function], list(arguments.values()), arguments.get("tenant_id")
         )
@@ -346,7 +346,7 @@ def _statement(route: Route, names: Sequence[str]) -> Statement:
     """The statement that calls a route's function, and where its calls may share one, that for many calls."""
     sql = _call_of(route.function, names, REPLY if route.cached is None else f"{REPLY}, {SNAPSHOT}")
     if route.sharing is None:
-        return Statement(sql)
+        return Statement(sql, is_search=route.is_search)
     types = [_sql_type(route, name) for name in names]
     arrays = ", ".join(
         f"${position}::{'text' if kind.endswith('[]') else kind}[]" for position, kind in enumerate(types, start=1)

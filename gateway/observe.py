@@ -197,7 +197,7 @@ class Metrics:
         """Exports the state of database pools, all together."""
         self._databases = databases
         for database in databases:
-            database.observe_wait = self.database_wait.observe
+            database.connections.observe_wait = self.database_wait.observe
         self.refresh()
 
     def watch_catalog(self, keeper: "CatalogKeeper") -> None:

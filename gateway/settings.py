@@ -78,7 +78,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """False behind a pooler that can't keep them, such as PgBouncer before 1.21 in transaction mode."""
     database_shared_statements: Literal["when_waiting", "always", "never"] = "when_waiting"
     """Which short calls share a statement, with one round trip and one commit: those that would wait, all, or none."""
-    tenant_connections: Count = 5
+    tenant_connections: Count = 15
     """Connections of each process that one tenant has at most, so that some are left for the others."""
     tenant_waiting: Count = 200
     """Calls of one tenant that wait in each process at most; over it 429 RATE_LIMITED."""
@@ -110,6 +110,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Cache, rate limits and pub/sub shared by all processes. None: in the memory of each."""
     rate_limit_per_minute: Annotated[int, Meta(ge=0, le=10_000_000)] = 0
     """Requests of a tenant, over all endpoints. 0: no limit."""
+    search_connections: Count = 5
+    """Connections of each process that searches have at most, as they take their time; one tenant's: three quarters."""
     search_rate_limit_per_minute: Annotated[int, Meta(ge=0, le=10_000_000)] = 600
     """Requests of a tenant at each endpoint that searches, which cost more than others. 0: no limit of their own."""
     allowed_origins: tuple[str, ...] = ()

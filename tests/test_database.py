@@ -29,6 +29,7 @@ from gateway.errors import Refusal, refusal_of
 REPLY: Final = "status, headers, body, measures"
 SLEEP: Final = Statement(f"select {REPLY} from api.sleep(seconds => $1)")
 HOLD: Final = Statement(f"select {REPLY} from api.hold()")
+SEARCH: Final = Statement(HOLD.sql, is_search=True)
 FAIL: Final = Statement(f"select {REPLY} from api.fail_at_first(sqlstate => $1, times => $2)")
 
 # Functions such as the product has none of: one is slow, one takes as long as a test likes, one fails at first.
@@ -192,6 +193,23 @@ async def test_tenants_take_turns(prepared: Database) -> None:
         await asyncio.gather(*calls)
     # The first found the connection free.
     assert order == ["early"] * 9 + ["late"] * 8 + ["early"] * 8 + ["late"] * 2 + ["early"] * 3
+
+
+async def test_searches_leave_connections_to_others(prepared: Database) -> None:
+    """Four at a time, three of them of one tenant."""
+    searching, other = uuid4(), uuid4()
+    with held(prepared) as holder:
+        async with opened(prepared, database_pool_max=8, search_connections=4) as pool:
+            searches = [asyncio.create_task(pool.call(SEARCH, [], searching)) for _ in range(6)]
+            await asyncio.sleep(0)
+            assert (pool.in_use, pool.waiting) == (3, 3)
+            searches += [asyncio.create_task(pool.call(SEARCH, [], other)) for _ in range(2)]
+            await asyncio.sleep(0)
+            assert (pool.in_use, pool.waiting) == (4, 4)
+            assert (await pool.call(SLEEP, [0.0], searching)).status == 200
+            assert not any(task.done() for task in searches)
+            holder.release()
+            assert [reply.status for reply in await asyncio.gather(*searches)] == [200] * 8
 
 
 # --- failures that pass ---------------------------------------------------------------------------------------
