@@ -23,7 +23,7 @@ run: .venv/.runtime ## serve, on the embedded database unless DATABASE_URL names
 
 test: .venv/.development ## all tests (ARGS="-k batch" for some)
 	@scripts/system-tools test
-	@$(bin)/pytest $(ARGS)
+	@$(bin)/pytest --numprocesses auto --dist loadfile $(ARGS)
 
 demo: .venv/.runtime ## the tour of a running server, step by step (URL=…)
 	@$(bin)/python -m tests.flow --url "$(URL)" $(ARGS)

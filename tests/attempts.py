@@ -1,7 +1,7 @@
 """How often the attack suites tried, wall by wall: printed at the end of a run."""
 
 from collections import Counter
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
@@ -19,6 +19,18 @@ class Attempts:
 def attempts() -> Attempts:
     """Counts what was tried at each wall."""
     return Attempts()
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Hands a process's counts over to the one that prints them (pytest-xdist)."""
+    if (output := getattr(session.config, "workeroutput", None)) is not None:
+        output["attempts"] = dict(_COUNTED)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Takes another process's counts."""
+    _COUNTED.update(getattr(node, "workeroutput", {}).get("attempts", {}))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -49,6 +49,12 @@ def pytest_configure(config: pytest.Config) -> None:
         gateways.COMMON["DATABASE_SHARED_STATEMENTS"] = choice
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """In how many processes `make test` runs: each has an embedded server of its own; of another there is one."""
+    return min(os.cpu_count() or 1, 4) if config.getoption("db") == "embedded" else 1
+
+
 @pytest.fixture(scope="session")
 def server(request: pytest.FixtureRequest) -> Iterator[Server]:
     """The PostgreSQL server that --db names."""

@@ -34,23 +34,23 @@ def health_of(status: str, database: str, redis: str = "disabled", task_queue: s
     return {"status": status, **services, "services": services, "version": __version__, "uptime": Seconds()}
 
 
-def test_health_and_readiness_need_no_tenant(gateway: Gateway) -> None:
-    with gateway.client() as client:
+def test_health_and_readiness_need_no_tenant(database: Database, make_gateway: Callable[..., Gateway]) -> None:
+    with make_gateway(database).client() as client:
         health, ready = client.get("/health"), client.get("/ready")
     assert (health.status_code, health.json()) == (200, health_of("healthy", "connected"))
     assert (ready.status_code, ready.json()) == (200, {"ready": True})
 
 
 def test_full_pool_is_degraded_and_not_ready(
-    shared_database: Database, make_gateway: Callable[..., Gateway], tenant_id: UUID
+    database: Database, make_gateway: Callable[..., Gateway], tenant_id: UUID
 ) -> None:
-    gateway = make_gateway(shared_database, DATABASE_POOL_MIN="1", DATABASE_POOL_MAX="1")
+    gateway = make_gateway(database, DATABASE_POOL_MIN="1", DATABASE_POOL_MAX="1")
     with gateway.client(tenant_id) as client, ThreadPoolExecutor(1) as thread:
         card_id = client.post("/api/v1/cards", json=CARD).json()["card_id"]
         use = f"select from api.track_usage('{tenant_id}', '{card_id}')"
-        with Holder(shared_database, use) as holder:
+        with Holder(database, use) as holder:
             under_way = thread.submit(client.post, f"/api/v1/cards/{card_id}/usage")
-            wait_until(lambda: waiting_for_locks(shared_database) == 1)
+            wait_until(lambda: waiting_for_locks(database) == 1)
             health, ready = client.get("/health"), client.get("/ready")
             assert (health.status_code, health.json()) == (200, health_of("degraded", "connected"))
             assert (ready.status_code, ready.json()) == (503, {"ready": False})

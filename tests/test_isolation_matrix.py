@@ -184,9 +184,9 @@ def policies_of(database: Database) -> list[tuple[str, str, str, bool]]:
     return asyncio.run(read())
 
 
-async def test_policies_bound_every_role_that_functions_run_as(shared_database: Database, attempts: Attempts) -> None:
+async def test_policies_bound_every_role_that_functions_run_as(database: Database, attempts: Attempts) -> None:
     """Beneath the functions: as each of their roles, with one tenant (and user) set, nothing but its own rows."""
-    assert await policy_faults(shared_database, attempts) == []
+    assert await policy_faults(database, attempts) == []
 
 
 async def policy_faults(database: Database, attempts: Attempts | None = None) -> list[str]:
