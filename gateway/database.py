@@ -222,7 +222,7 @@ class Database:
     @property
     def is_saturated(self) -> bool:
         """Whether a call would have to wait for a connection."""
-        return self.connections.in_use >= self.maximum
+        return self.in_use >= self.maximum
 
     async def call(self, statement: Statement, arguments: Sequence[Any], tenant_id: UUID | None) -> Reply:
         """Runs one call of a function that answers api.reply, in autocommit.
@@ -307,12 +307,11 @@ class Database:
     async def _call_alone(self, statement: Statement, arguments: Sequence[Any], tenant_id: UUID | None) -> Reply:
         if statement.is_search:
             await self._searches.enter(tenant_id)
-            try:
-                rows = await self.fetch(statement.sql, arguments, tenant_id)
-            finally:
+        try:
+            rows = await self.fetch(statement.sql, arguments, tenant_id)
+        finally:
+            if statement.is_search:
                 self._searches.leave(tenant_id)
-            return Reply(*rows[0])
-        rows = await self.fetch(statement.sql, arguments, tenant_id)
         return Reply(*rows[0])
 
     async def _call_first(self, statement: Statement, arguments: Sequence[Any], tenant_id: UUID | None) -> Reply:

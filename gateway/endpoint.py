@@ -101,7 +101,7 @@ class Call:
         self._query_fields = self._fields(route.query)
         names = ["tenant_id", *self._path_names, *(name for name, _ in (*self._body_fields, *self._query_fields))]
         self.statement = _statement(route, [*names, *route.takes])
-        self._lone_statement = Statement(self.statement.sql)
+        self._lone_statement = self.statement if route.sharing is None else Statement(self.statement.sql)
 
     @staticmethod
     def _fields(shape: type | None) -> list[tuple[str, Convert | None]]:

@@ -3,19 +3,6 @@ begin;
 -- Where the server has no pgvector, all there is to test is what is said then.
 select to_regclass('app.memory_embeddings') is not null as has_embeddings \gset
 
-create function tests.person(name text)
-returns uuid
-language sql
-immutable
-return case person.name
-    when 'ann' then 'aaaaaaaa-0000-0000-0000-00000000000a'::uuid
-    when 'ben' then 'aaaaaaaa-0000-0000-0000-00000000000b'::uuid
-end;
-create function tests.id(number integer)
-returns uuid
-language sql
-immutable
-return ('01000000-0000-7000-8000-' || lpad(id.number::text, 12, '0'))::uuid;
 -- What Ann, or another user, finds in a hybrid search: the numbers, the best first.
 create function tests.found(
     q text,

@@ -2,20 +2,6 @@ begin;
 \ir helpers/tests.psql
 select plan(18);
 
-create function tests.person(name text)
-returns uuid
-language sql
-immutable
-return case person.name
-    when 'ann' then 'aaaaaaaa-0000-0000-0000-00000000000a'::uuid
-    when 'ben' then 'aaaaaaaa-0000-0000-0000-00000000000b'::uuid
-end;
-create function tests.act_as(tenant_id uuid, user_id uuid)
-returns void
-language sql
-return set_config('app.current_tenant_id', coalesce(act_as.tenant_id::text, ''), true)
-|| set_config('app.current_user_id', coalesce(act_as.user_id::text, ''), true);
-
 -- 1,000 memories of Ann's: all have a common word, every tenth a frequent one, the 500th alone a rare one, and four of
 -- the oldest a word that is common there. The very oldest has the common word twice.
 insert into app.memories (tenant_id, user_id, id, content)

@@ -2,25 +2,6 @@ begin;
 \ir helpers/tests.psql
 select plan(11);
 
-create function tests.person(name text)
-returns uuid
-language sql
-immutable
-return case person.name
-    when 'ann' then 'aaaaaaaa-0000-0000-0000-00000000000a'::uuid
-    when 'ben' then 'aaaaaaaa-0000-0000-0000-00000000000b'::uuid
-end;
-create function tests.id(number integer)
-returns uuid
-language sql
-immutable
-return ('01000000-0000-7000-8000-' || lpad(id.number::text, 12, '0'))::uuid;
-create function tests.act_as(tenant_id uuid, user_id uuid)
-returns void
-language sql
-return set_config('app.current_tenant_id', coalesce(act_as.tenant_id::text, ''), true)
-|| set_config('app.current_user_id', coalesce(act_as.user_id::text, ''), true);
-
 insert into app.tasks (tenant_id, user_id, id, title, deleted_at)
 values
 (tests.tenant('acme'), tests.person('ann'), tests.id(1), 'Quarterly report', null),

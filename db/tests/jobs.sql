@@ -3,16 +3,6 @@ begin;
 select plan(28);
 
 -- Ann and Ben are users of acme; a user of globex has Ann's id.
-create function tests.person(name text)
-returns uuid
-language sql
-immutable
-return case person.name
-    when 'ann' then 'aaaaaaaa-0000-0000-0000-00000000000a'::uuid
-    when 'ben' then 'aaaaaaaa-0000-0000-0000-00000000000b'::uuid
-end;
-grant execute on all functions in schema tests to public;
-
 insert into app.jobs (tenant_id, id, user_id, kind, queue, arguments, maximum_attempts, status, error, attempts)
 select
     tests.tenant(job.home),

@@ -2,14 +2,6 @@ begin;
 \ir helpers/tests.psql
 select plan(34);
 
-create function tests.person(name text)
-returns uuid
-language sql
-immutable
-return case person.name
-    when 'ann' then 'aaaaaaaa-0000-0000-0000-00000000000a'::uuid
-    when 'ben' then 'aaaaaaaa-0000-0000-0000-00000000000b'::uuid
-end;
 -- What users of acme read, as the gateway does.
 create function tests.read(names text[], after text default null, until text default null, maximum integer default 200)
 returns jsonb

@@ -3,21 +3,6 @@ begin;
 select plan(51);
 
 -- Ann and Ben are users of acme; a user of globex has Ann's id: a user is one within a tenant.
-create function tests.person(name text)
-returns uuid
-language sql
-immutable
-return case person.name
-    when 'ann' then 'aaaaaaaa-0000-0000-0000-00000000000a'::uuid
-    when 'ben' then 'aaaaaaaa-0000-0000-0000-00000000000b'::uuid
-end;
-create function tests.act_as(tenant_id uuid, user_id uuid)
-returns void
-language sql
-return set_config('app.current_tenant_id', coalesce(act_as.tenant_id::text, ''), true)
-|| set_config('app.current_user_id', coalesce(act_as.user_id::text, ''), true);
-grant execute on all functions in schema tests to public;
-
 create temporary table actor as
 select
     tests.tenant(home) as tenant_id,
