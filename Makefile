@@ -26,7 +26,7 @@ test: .venv/.development ## all tests (ARGS="-k batch" for some)
 	@$(bin)/pytest --numprocesses auto --dist loadfile $(ARGS)
 
 demo: .venv/.runtime ## the tour of a running server, step by step (URL=…)
-	@$(bin)/python -m tests.flow --url "$(URL)" $(ARGS)
+	@$(bin)/python -m tests.support.flow --url "$(URL)" $(ARGS)
 
 bench: .venv/.development ## measure speed and memory
 	@scripts/system-tools bench

@@ -33,8 +33,8 @@ from bench.results import OUTPUT, Machine, Measurement
 from bench.startup import Start
 from bench.store import Sample, Store
 from bench.workloads import DESCRIPTIONS, WORKLOADS
-from gateway.deploy import DeployError
-from gateway.embedded import EmbeddedError
+from gateway.operate.deploy import DeployError
+from gateway.operate.embedded import EmbeddedError
 
 PICTURE: Final = "performance.png"
 

@@ -16,8 +16,8 @@ from bench.compare import Say
 from bench.results import Machine
 from bench.store import Store
 from bench.targets import Target
-from gateway.deploy import deploy
 from gateway.identity import Identity, issue_token
+from gateway.operate.deploy import deploy
 from gateway.settings import load_settings
 
 VARIABLES: Final = {"JWT_SECRET_KEY": "bench " * 8}

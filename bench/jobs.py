@@ -30,7 +30,7 @@ from bench.processes import REPOSITORY
 from bench.results import Machine
 from bench.store import Store
 from bench.targets import Target
-from gateway.deploy import deploy
+from gateway.operate.deploy import deploy
 
 TENANT: Final = UUID("00000000-0000-7000-8000-000000000001")
 BATCH: Final = 100

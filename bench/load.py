@@ -14,7 +14,7 @@ from bench import BenchError
 from bench.processes import environment
 from bench.store import Store
 from bench.workloads import TOKEN, Call, Request
-from gateway import embedded
+from gateway.operate import embedded
 
 SCRIPT: Final = Path(__file__).with_name("requests.lua")
 TIMEOUT_SECONDS: Final = 10

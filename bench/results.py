@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 import psutil
 
-from gateway import embedded
+from gateway.operate import embedded
 
 OUTPUT: Final = Path(__file__).with_name("output")
 

@@ -15,8 +15,8 @@ import asyncpg
 import msgspec
 import psutil
 
-from gateway import embedded
-from gateway.deploy import deploy
+from gateway.operate import embedded
+from gateway.operate.deploy import deploy
 
 LOAD: Final = Path(__file__).with_name("dataset.sql")
 TABLES: Final = ("app.cards", "app.card_usage", "app.card_usage_totals", "app.idempotency_store")

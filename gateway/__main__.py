@@ -1,5 +1,5 @@
 """`python -m gateway` is the `cardbase` command."""
 
-from gateway.cli import main
+from gateway.operate.cli import main
 
 main(prog_name="cardbase")

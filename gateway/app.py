@@ -19,27 +19,28 @@ from litestar.router import Router
 from litestar.static_files import create_static_files_router
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry
 
-from gateway import documentation, rpc
-from gateway.accounts import Accounts, Passwords
-from gateway.cache import Cache
-from gateway.catalog import CatalogKeeper
-from gateway.database import Database
-from gateway.embedding import Searches
+from gateway.database.listener import Listener
+from gateway.database.pool import Database
 from gateway.endpoint import CachedCall, Call, Endpoint, HandledCall, Handler
 from gateway.errors import Refusal, envelope, refusal_of
-from gateway.events import Events
-from gateway.exchange import exchange_of, note
-from gateway.health import HealthCheck
+from gateway.events.endpoint import Events
+from gateway.handlers.accounts import Accounts, Passwords
 from gateway.identity import Identifier
-from gateway.limits import Limits
-from gateway.listener import Listener
-from gateway.observe import Metrics, Observer
+from gateway.observe.health import HealthCheck
+from gateway.observe.metrics import Metrics, Observer
+from gateway.openapi import document as documentation
+from gateway.request import exchange_of, note
 from gateway.routes import EVENTS, ROUTES
-from gateway.rpc_errors import Failure
+from gateway.rpc import endpoint as rpc
+from gateway.rpc.catalog import CatalogKeeper
+from gateway.rpc.errors import Failure
 from gateway.schemas.operations import Health, Info, Ready
-from gateway.sealing import Sealer
+from gateway.services.embedder import Searches
+from gateway.services.encryption import Sealer
 from gateway.settings import Settings
-from gateway.stores import Breaker, open_redis
+from gateway.stores.cache import Cache
+from gateway.stores.rate_limits import Limits
+from gateway.stores.redis import Breaker, open_redis
 
 if TYPE_CHECKING:
     from litestar.types import ASGIApp, Message, Receive, Scope, Send

@@ -16,15 +16,15 @@ import msgspec
 from litestar.enums import HttpMethod
 from msgspec import inspect
 
-from gateway.cache import Cache
-from gateway.content import unstorable
-from gateway.database import SHARED_TIMEOUT_SECONDS, Database, Reply, Statement
+from gateway.database.pool import SHARED_TIMEOUT_SECONDS, Database, Reply, Statement
+from gateway.database.unstorable import unstorable
 from gateway.errors import ErrorDetail, Refusal, invalid, refusal_of
-from gateway.exchange import JSON, Exchange, exchange_of, note, read_body, send_body, send_refusal
 from gateway.identity import Identifier, Identity, Unauthenticated
-from gateway.observe import Metrics
+from gateway.observe.metrics import Metrics
+from gateway.request import JSON, Exchange, exchange_of, note, read_body, send_body, send_refusal
 from gateway.routes import Route
 from gateway.settings import Settings
+from gateway.stores.cache import Cache
 
 if TYPE_CHECKING:
     from litestar.types import ASGIApp, Receive, Scope, Send

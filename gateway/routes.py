@@ -8,7 +8,7 @@ idempotency_ttl_hours (setting), if_match (header If-Match), cleared_fields (the
 from collections.abc import Mapping
 from typing import Any, Final, Literal, NamedTuple
 
-from gateway.database import HEAVY, LIGHT, Sharing
+from gateway.database.pool import HEAVY, LIGHT, Sharing
 from gateway.schemas.cards import (
     Card,
     CardInput,
@@ -491,4 +491,4 @@ EVENTS: Final = Route(
     takes=USER,
     errors=("TOO_MANY_STREAMS",),
 )
-"""Not of the table: gateway/events.py answers it, with as many calls as it takes."""
+"""Not of the table: gateway/events/endpoint.py answers it, with as many calls as it takes."""

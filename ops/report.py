@@ -155,7 +155,7 @@ def run_and_measure(seconds: float, folder: Path) -> Iterator[tuple[str, Run]]:
     """Starts everything, puts load on it, and yields the address of the Prometheus that has watched, and the run."""
     prometheus = shutil.which("prometheus") or sys.exit("prometheus is missing (Debian: apt-get install prometheus)")
     gateway_port, worker_port, port = free_port(), free_port(), free_port()
-    command = [sys.executable, "-c", "from gateway.cli import main; main()"]
+    command = [sys.executable, "-c", "from gateway.operate.cli import main; main()"]
     environment = {"PYTHONPATH": str(REPOSITORY), "DATA_FOLDER": str(folder / "data"), "DATABASE_POOL_MAX": "8"}
     jobs = {"gateway": gateway_port, "worker": worker_port}
     configuration = {

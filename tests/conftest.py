@@ -8,19 +8,15 @@ from itertools import count
 from pathlib import Path
 from uuid import UUID, uuid4
 
-import gateways
 import httpx
-import poolers
 import pytest
-import servers
-import tap
-import tokens
-from gateways import Gateway, running_gateway
-from servers import Database, Server, open_folder
+from support import REPOSITORY, gateways, poolers, servers, tap, tokens
+from support.gateways import Gateway, running_gateway
+from support.servers import Database, Server, open_folder
 
-from gateway.deploy import deploy
+from gateway.operate.deploy import deploy
 
-pytest_plugins = ["attempts"]
+pytest_plugins = ["support.attempts"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -167,7 +163,7 @@ def rpc_database(_clone: Callable[[ExitStack], Database]) -> Iterator[Database]:
     """A deployed database with functions of every kind, those of rpc_functions.sql."""
     with ExitStack() as stack:
         database = _clone(stack)
-        servers.run_psql(database.url(), "-f", str(Path(__file__).with_name("rpc_functions.sql")))
+        servers.run_psql(database.url(), "-f", str(REPOSITORY / "tests" / "support" / "rpc_functions.sql"))
         yield database
 
 

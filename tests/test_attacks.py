@@ -18,15 +18,14 @@ import httpx
 import jwt
 import psutil
 import pytest
-import shapes
-import world
-from attempts import Attempts
-from gateways import Gateway, running_gateway, wait_until
-from locks import Holder, waiting_for_locks
 from msgspec import inspect
-from servers import Database
-from tokens import OTHER_SECRET, SECRET, bearer, key_pair, token, unsigned
-from world import Tenant
+from support import shapes, world
+from support.attempts import Attempts
+from support.gateways import Gateway, running_gateway, wait_until
+from support.locks import Holder, waiting_for_locks
+from support.servers import Database
+from support.tokens import OTHER_SECRET, SECRET, bearer, key_pair, token, unsigned
+from support.world import Tenant
 
 from gateway.routes import ROUTES, Route
 

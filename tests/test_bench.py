@@ -9,7 +9,8 @@ from typing import Any
 
 import msgspec
 import pytest
-from gateways import REPOSITORY, environment_of
+from support import REPOSITORY
+from support.gateways import environment_of
 
 from bench import BenchError, report, results, targets
 from bench.results import Measurement

@@ -7,10 +7,10 @@ from uuid import UUID, uuid4
 
 import httpx
 import pytest
-import shapes
-from gateways import Gateway
-from servers import Database
-from tables import EMPTY, query, row_counts
+from support import shapes
+from support.gateways import Gateway
+from support.servers import Database
+from support.tables import EMPTY, query, row_counts
 
 BATCH = "/api/v1/cards/batch"
 RETRIEVE = "/api/v1/cards/retrieve"

@@ -13,13 +13,13 @@ from uuid import UUID, uuid4
 import asyncpg
 import httpx
 import pytest
-from gateways import Gateway, settings_of, wait_until
-from locks import waiting_for_locks
-from servers import Database
-from tables import EMPTY, query, row_counts
+from support.gateways import Gateway, settings_of, wait_until
+from support.locks import waiting_for_locks
+from support.servers import Database
+from support.tables import EMPTY, query, row_counts
 
-from gateway.database import Database as Pool
-from gateway.database import Statement
+from gateway.database.pool import Database as Pool
+from gateway.database.pool import Statement
 from gateway.endpoint import Call
 from gateway.identity import Identifier
 from gateway.routes import ROUTES

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import click
 import pytest
+from support import REPOSITORY
 
-from gateway.cli import main
-from gateway.documentation import STATUS_OF_CODE
+from gateway.openapi.document import STATUS_OF_CODE
+from gateway.operate.cli import main
 from gateway.settings import Settings, load_settings
 
-REPOSITORY = Path(__file__).parents[1]
 CONFIGURATION = (REPOSITORY / "docs" / "configuration.md").read_text()
 DOCUMENTS = [REPOSITORY / "README.md", REPOSITORY / "db" / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
 

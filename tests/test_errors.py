@@ -10,10 +10,10 @@ from uuid import UUID
 
 import httpx
 import pytest
-import shapes
-from gateways import Gateway
-from servers import Database
-from tables import EMPTY, row_counts
+from support import shapes
+from support.gateways import Gateway
+from support.servers import Database
+from support.tables import EMPTY, row_counts
 
 BATCH: Final = "/api/v1/cards/batch"
 RETRIEVE: Final = "/api/v1/cards/retrieve"

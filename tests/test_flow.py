@@ -4,11 +4,11 @@ import subprocess
 import sys
 from uuid import UUID
 
-import flow
 import pytest
-from gateways import REPOSITORY, Gateway, environment_of
-from servers import Database
-from tables import row_counts
+from support import REPOSITORY, flow
+from support.gateways import Gateway, environment_of
+from support.servers import Database
+from support.tables import row_counts
 
 
 def test_flow_goes_through_its_six_steps(gateway: Gateway, shared_database: Database, tenant_id: UUID) -> None:
@@ -35,7 +35,7 @@ def test_flow_fails_for_a_tenant_that_has_the_cards_already(gateway: Gateway, te
 
 
 def demo(url: str) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "tests.flow", "--url", url]
+    command = [sys.executable, "-m", "tests.support.flow", "--url", url]
     environment = environment_of({"COLUMNS": "120"})
     return subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False)
 

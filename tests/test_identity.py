@@ -9,8 +9,8 @@ from uuid import UUID, uuid4
 
 import jwt
 import pytest
-from gateways import run_cardbase, wait_until
-from tokens import OTHER_SECRET, SECRET, key_pair, token, unsigned
+from support.gateways import run_cardbase, wait_until
+from support.tokens import OTHER_SECRET, SECRET, key_pair, token, unsigned
 
 from gateway.errors import Refusal
 from gateway.identity import (

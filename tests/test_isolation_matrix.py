@@ -7,16 +7,14 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any, Final
 
 import asyncpg
 import pytest
-import tap
-import world
-from attempts import Attempts
-from servers import Database
-from world import Function, Tenant, arguments_of, call, fingerprint_of
+from support import REPOSITORY, tap, world
+from support.attempts import Attempts
+from support.servers import Database
+from support.world import Function, Tenant, arguments_of, call, fingerprint_of
 
 NOBODY: Final = "nobody"
 WORK: Final = """
@@ -314,4 +312,4 @@ def test_policy_opened_fails_the_suite_in_sql_too(table: str, database: Database
         if relation == f"app.{table}" and keyword == "with check" and not is_open
     }
     database.execute(f'alter policy "{name}" on app.{table} using (true) with check (true)')
-    assert tap.run(database, Path(tap.REPOSITORY) / "db" / "tests" / "isolation.sql")
+    assert tap.run(database, REPOSITORY / "db" / "tests" / "isolation.sql")

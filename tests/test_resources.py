@@ -9,14 +9,14 @@ from uuid import UUID, uuid4
 import httpx
 import msgspec
 import pytest
-import shapes
-from gateways import Gateway
-from servers import Database
-from tokens import ENCRYPTION_KEY, SECRET, bearer, token
+from support import shapes
+from support.gateways import Gateway
+from support.servers import Database
+from support.tokens import ENCRYPTION_KEY, SECRET, bearer, token
 
 from gateway.errors import Refusal
 from gateway.identity import Identity
-from gateway.sealing import Sealer
+from gateway.services.encryption import Sealer
 from gateway.settings import SettingsError, load_settings
 
 MEMORIES: Final = "/api/v1/memories"

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gateways import run_cardbase
+from support.gateways import run_cardbase
 
 from gateway.settings import Settings, SettingsError, load_settings
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import httpx
 import pytest
-from shapes import TIME, UUID_V7, card, refusal
+from support.shapes import TIME, UUID_V7, card, refusal
 
 CARDS = "/api/v1/cards"
 ABSENT = "018f2f6e-7c1a-7000-8000-0000000000ff"

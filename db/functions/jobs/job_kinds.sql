@@ -1,5 +1,5 @@
 -- The kinds of jobs that there are, with their arguments: {kind: {name: type}}. A type that ends in ? may be left out;
--- types are those of JSON, uuid and any. The worker's own table, gateway/kinds.py, is held to this one by a test.
+-- types are those of JSON, uuid and any. The worker's own table, gateway/worker/job_kinds.py, is held to this one by a test.
 create or replace function app.job_kinds()
 returns jsonb
 language sql

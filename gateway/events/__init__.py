@@ -1,0 +1,1 @@
+"""Live events: a tenant's changes as server-sent events."""

@@ -1,0 +1,223 @@
+"""Logging: JSON lines outside a terminal, readable lines on one. Never local variables: they hold secrets.
+
+Library and own loggers go through structlog. The line of each request does not: written straight from a struct it
+takes a quarter of the time, and all lines of one turn of the event loop share a write.
+"""
+
+import asyncio
+import logging
+import os
+import stat
+import sys
+import traceback
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final, TextIO
+from uuid import UUID
+
+import asyncpg
+import msgspec
+import structlog
+
+if TYPE_CHECKING:
+    from gateway.request import Exchange
+
+_encoder: Final = msgspec.json.Encoder(enc_hook=str)
+_QUIET: Final = ("asyncio", "httpcore", "uvicorn.access")
+ATOMIC_BYTES: Final = 4096
+"""What a pipe takes in one piece (PIPE_BUF): more, and the lines of several processes could be mixed."""
+
+
+class RequestLine(msgspec.Struct, omit_defaults=True):
+    """What is logged of one request."""
+
+    timestamp: datetime
+    level: str
+    event: str
+    method: str
+    route: str
+    """The template of the path."""
+    status: int
+    duration_ms: float
+    request_id: str
+    trace_id: str
+    tenant_id: UUID | None = None
+    code: str | None = None
+    """The error's code."""
+    cause: str | None = None
+    """What was behind a 5xx, on one line."""
+    exception: str | None = None
+    """What was behind a 500, with the lines of code that led to it."""
+
+
+class _Output:
+    """A stream that takes lines, and writes those of one turn of the event loop together."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._lines: list[bytes] = []
+        try:
+            self._descriptor = stream.fileno()
+            self._is_pipe = stat.S_ISFIFO(os.fstat(self._descriptor).st_mode)
+        except (OSError, ValueError):
+            self._descriptor = -1
+
+    def write(self, line: bytes) -> None:
+        """Adds a line, to be written before the event loop turns to anything else."""
+        self._lines.append(line)
+        if len(self._lines) == 1:
+            try:
+                asyncio.get_running_loop().call_soon(self.flush)
+            except RuntimeError:
+                self.flush()
+
+    def flush(self) -> None:
+        """Writes what is there."""
+        lines, self._lines = self._lines, []
+        if self._descriptor < 0:
+            self._stream.write(b"".join(lines).decode())
+            return
+        self._stream.flush()  # what others wrote to it comes first
+        try:
+            for part in _parts(lines) if self._is_pipe else [b"".join(lines)]:
+                written = 0
+                while written < len(part):
+                    written += os.write(self._descriptor, part[written:])
+        except OSError:
+            pass  # nobody reads: that must not be the end of the requests
+
+
+def _parts(lines: list[bytes]) -> list[bytes]:
+    """Lines joined as long as they are written in one piece."""
+    parts = [b""]
+    for line in lines:
+        if parts[-1] and len(parts[-1]) + len(line) > ATOMIC_BYTES:
+            parts.append(b"")
+        parts[-1] += line
+    return parts
+
+
+class _Logging:
+    """How requests are logged: set by configure_logging."""
+
+    output: _Output | None = None
+    """None: readable lines, by way of structlog."""
+    level: int = logging.INFO
+
+
+def log_request(method: str, route: str, exchange: "Exchange", seconds: float) -> None:
+    """Logs one answered request: as an error when something unforeseen was behind it."""
+    is_error = exchange.error is not None
+    if _Logging.level > (logging.ERROR if is_error else logging.INFO):
+        return
+    line = RequestLine(
+        datetime.now(UTC),
+        "error" if is_error else "info",
+        "request",
+        method,
+        route,
+        exchange.status,
+        round(seconds * 1000, 3),
+        exchange.request_id,
+        exchange.trace_id,
+        exchange.tenant_id,
+        exchange.code,
+    )
+    if exchange.error is not None:
+        line.cause = describe(_origin(exchange.error))
+        if exchange.status == 500:
+            line.exception = _stack(exchange.error)
+    if _Logging.output is None:
+        _print(line)
+    else:
+        _Logging.output.write(_encoder.encode(line) + b"\n")
+
+
+def _print(line: RequestLine) -> None:
+    """Logs a request for a person."""
+    log = structlog.get_logger()
+    fields = {
+        name: value
+        for name, value in msgspec.structs.asdict(line).items()
+        if value is not None and name in ("tenant_id", "request_id", "code", "cause", "exception")
+    }
+    write = log.error if line.level == "error" else log.info
+    write(f"{line.method} {line.route} {line.status} in {line.duration_ms:.1f} ms", **fields)
+
+
+def _origin(error: BaseException) -> BaseException:
+    """What an exception was raised from in the first place."""
+    passed: set[int] = set()
+    while error.__cause__ is not None and id(error) not in passed:
+        passed.add(id(error))  # a chain may lead back to itself
+        error = error.__cause__
+    return error
+
+
+def describe(error: BaseException) -> str:
+    """An exception on one line. Of the database's, neither detail nor hint: they quote rows."""
+    text = str(error.args[0]) if isinstance(error, asyncpg.PostgresError) and error.args else str(error)
+    code = f" {error.sqlstate}" if isinstance(error, asyncpg.PostgresError) and error.sqlstate else ""
+    return " ".join(f"{type(error).__name__}{code}: {text}".split())
+
+
+def _stack(error: BaseException) -> str:
+    """The lines of code that led to an exception, and those that led to its causes: text of the program alone."""
+    parts = []
+    current: BaseException | None = error
+    passed: set[int] = set()
+    while current is not None and id(current) not in passed:
+        passed.add(id(current))
+        parts.append("".join(traceback.format_tb(current.__traceback__)) + describe(current))
+        current = current.__cause__ or (None if current.__suppress_context__ else current.__context__)
+    return "\n\nThe above exception led to the following one:\n\n".join(reversed(parts))
+
+
+def _format_exception(_: Any, __: str, event: dict[str, Any]) -> dict[str, Any]:
+    """The exception of a library's log line, as of our own."""
+    information = event.pop("exc_info", None)
+    if information:
+        error = information[1] if isinstance(information, tuple) else information
+        error = error if isinstance(error, BaseException) else sys.exc_info()[1]
+        if error is not None:
+            event["exception"] = _stack(error)
+    return event
+
+
+def _to_json(_: Any, __: str, event: dict[str, Any]) -> str:
+    return _encoder.encode({key: value for key, value in event.items() if value is not None}).decode()
+
+
+def configure_logging(level: str, stream: TextIO = sys.stderr) -> None:
+    """Sends our own and the libraries' log lines to one stream, and the requests' lines too."""
+    shared: list[Any] = [
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.ExtraAdder(),
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _format_exception,
+    ]
+    renderer: Any = _to_json
+    if stream.isatty():
+        shared[2] = structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False)
+        renderer = structlog.dev.ConsoleRenderer(pad_event_to=0)
+    number = logging.getLevelNamesMapping()[level.upper()]
+    _Logging.output = None if stream.isatty() else _Output(stream)
+    _Logging.level = number
+    structlog.configure(
+        processors=[shared[0], *shared[2:], renderer],
+        wrapper_class=structlog.make_filtering_bound_logger(number),
+        logger_factory=structlog.WriteLoggerFactory(stream),
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(number)
+    for name in _QUIET:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    logging.getLogger("uvicorn.error").setLevel(max(number, logging.WARNING))

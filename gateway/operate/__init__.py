@@ -1,0 +1,1 @@
+"""The command line: serving, deploying, examining, importing and exporting."""

@@ -1,0 +1,1 @@
+"""/rpc: any function of schema api, by PostgREST's conventions."""

@@ -1,0 +1,278 @@
+"""The functions that can be called over /rpc, as the database's own catalog describes them, kept up to date.
+
+A catalog is a value: it is replaced as a whole, and the old one serves until then. It is read anew when the database
+says so (NOTIFY cardbase, 'reload'), when a deploy has raised its version (asked for now and then, because a listening
+connection can die unnoticed), on SIGHUP, and when a name is not found, at most once a second.
+"""
+
+import asyncio
+import logging
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from difflib import get_close_matches
+from functools import cached_property
+from time import monotonic
+from typing import Any, Final, Literal
+
+import msgspec
+
+from gateway.database.listener import FAILURES, RECONNECT_SECONDS, Connection, Listener
+from gateway.rpc.errors import Failure
+
+CHANNELS: Final = ("cardbase", "pgrst")
+RELOADS: Final = frozenset({"", "reload", "reload schema"})
+"""Payloads of a notification that ask for a reload; the second channel is PostgREST's."""
+POLL_SECONDS: Final = 5.0
+LEAST_AGE_SECONDS: Final = 1.0
+"""A catalog younger than this is not read anew for a name that it doesn't have."""
+
+FILLED: Final = frozenset(
+    {"tenant_id", "user_id", "idempotency_key", "idempotency_ttl_hours", "if_match", "cleared_fields"}
+)
+"""Parameters that the gateway fills, and that no caller can name: from the identity, headers, a setting, and the names
+of the arguments that are null."""
+
+logger = logging.getLogger(__name__)
+
+
+class SqlType(msgspec.Struct, frozen=True):
+    """A type. name: as SQL writes it; base: the name of the type beneath a domain; labels: an enum's."""
+
+    name: str
+    kind: Literal["json", "array", "row", "scalar"]
+    base: str
+    labels: tuple[str, ...] = ()
+
+
+class Column(msgspec.Struct, frozen=True):
+    """A column of what a function answers."""
+
+    name: str
+    type: SqlType
+
+
+class Parameter(msgspec.Struct, frozen=True):
+    """A parameter that goes in. An unnamed one has the name ""."""
+
+    name: str
+    type: SqlType
+    is_required: bool
+    is_variadic: bool
+    default: str | None
+    """The default's expression."""
+
+
+class Function(msgspec.Struct, dict=True):
+    """A function, as api.catalog() describes it."""
+
+    name: str
+    comment: str
+    is_volatile: bool
+    kind: Literal["reply", "void", "scalar", "row", "record"]
+    is_set: bool
+    type: SqlType
+    columns: tuple[Column, ...]
+    timeout_ms: int | None
+    parameters: tuple[Parameter, ...]
+
+    @cached_property
+    def arguments(self) -> Mapping[str, Parameter]:
+        """The parameters that callers give, by name."""
+        return {parameter.name: parameter for parameter in self.parameters if parameter.name not in FILLED}
+
+    @cached_property
+    def required(self) -> frozenset[str]:
+        """The names that callers have to give."""
+        return frozenset(name for name, parameter in self.arguments.items() if parameter.is_required)
+
+    @cached_property
+    def unnamed_type(self) -> str | None:
+        """The type of the only argument, if that has no name: it takes a whole body."""
+        given = [parameter for parameter in self.parameters if parameter.name not in FILLED]
+        return given[0].type.base if len(given) == 1 and not given[0].name else None
+
+    @cached_property
+    def seconds(self) -> float | None:
+        """For how long the function itself says that it may run. It does not stop that very call by itself."""
+        return self.timeout_ms / 1000 if self.timeout_ms else None
+
+    @cached_property
+    def filled(self) -> frozenset[str]:
+        """The names of the parameters that the gateway fills."""
+        return frozenset(parameter.name for parameter in self.parameters if parameter.name in FILLED)
+
+    def takes_names(self, names: frozenset[str]) -> bool:
+        """Whether it can be called with these names: all that are required, and none that it doesn't know."""
+        return "" not in self.arguments and self.required <= names <= self.arguments.keys()
+
+
+class _Answer(msgspec.Struct):
+    version: int
+    functions: list[Function]
+
+
+class Catalog:
+    """All functions at one moment. statements: what callers make of them, kept for as long as it is."""
+
+    def __init__(self, version: int, functions: Iterable[Function]) -> None:
+        self.version = version
+        self.functions: dict[str, list[Function]] = {}
+        self.statements: dict[Any, Any] = {}
+        for function in functions:
+            self.functions.setdefault(function.name, []).append(function)
+
+    def choose(self, name: str, names: Iterable[str], body: Literal["json", "text", "xml", "bytea"] | None) -> Function:
+        """The one function to call with these argument names, or with a whole body of a kind.
+
+        Raises Failure: PGRST202 when there is none, PGRST203 when there are several.
+        """
+        candidates = self.functions.get(name, [])
+        given = frozenset(names)
+        found: list[Function] = []
+        if body in (None, "json"):
+            found = [function for function in candidates if function.takes_names(given)]
+        if not found and body is not None:
+            kinds = ("json", "jsonb") if body == "json" else (body,)
+            found = [function for function in candidates if function.unnamed_type in kinds]
+        if not found:
+            raise self._not_found(name, sorted(given), body, candidates)
+        if len(found) > 1:
+            raise _ambiguous(found)
+        return found[0]
+
+    def _not_found(self, name: str, names: list[str], body: str | None, candidates: list[Function]) -> Failure:
+        called, hint = f"api.{name}", None
+        if body in (None, "json"):
+            listed = ", ".join(names)[:1000]
+            called += f"({listed})" if names else " without parameters"
+            searched = f"with parameter{'s' if len(names) > 1 else ''} {listed}" if names else "without parameters"
+            if body == "json":
+                searched += " or with a single unnamed json/jsonb parameter"
+            hint = self._hint(name, names, candidates)
+        else:
+            searched = f"with a single unnamed {body} parameter"
+        return Failure(
+            404,
+            "PGRST202",
+            f"Could not find the function {called} in the schema cache",
+            f"Searched for the function api.{name} {searched}, but no matches were found in the schema cache.",
+            hint=hint,
+        )
+
+    def _hint(self, name: str, names: list[str], candidates: list[Function]) -> str | None:
+        if candidates:
+            signatures = [f"({', '.join(sorted(function.arguments))})" for function in candidates]
+            close = get_close_matches(f"({', '.join(names)})"[:200], signatures, n=1, cutoff=0.33)
+            close = [f"{name}{signature}" for signature in close]
+        else:
+            close = get_close_matches(name[:63], self.functions, n=1, cutoff=0.75)
+        return f"Perhaps you meant to call the function api.{close[0]}" if close else None
+
+
+def _ambiguous(functions: list[Function]) -> Failure:
+    listed = ", ".join(
+        f"api.{function.name}({', '.join(f'{name} => {each.type.name}' for name, each in function.arguments.items())})"
+        for function in functions
+    )
+    hint = "Try renaming the parameters or the function itself in the database so function overloading can be resolved"
+    return Failure(300, "PGRST203", f"Could not choose the best candidate function between: {listed}", hint=hint)
+
+
+class CatalogKeeper:
+    """Reads the catalog, and reads it anew when it has changed, on the connection that listens."""
+
+    def __init__(self, listener: Listener) -> None:
+        self._listener = listener
+        for channel in CHANNELS:
+            listener.hear(channel, self._hear)
+        listener.at_begin(self._begin)
+        self._wanted = asyncio.Event()
+        self._attempts = asyncio.Condition()
+        self._attempt = 0
+        self._loaded_at = 0.0
+        self._task: asyncio.Task[None] | None = None
+        self.current: Catalog | None = None
+        """None until it has been read for the first time."""
+        self.loads = 0
+        """How often it was read."""
+        self.failures = 0
+        """How often it could not be."""
+
+    def start(self) -> None:
+        """Begins to keep the catalog, in a task of its own."""
+        self._task = asyncio.create_task(self._keep())
+
+    async def close(self) -> None:
+        """Ends it."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    def reload(self) -> None:
+        """Has the catalog read anew, soon."""
+        self._wanted.set()
+
+    async def catalog(self, seconds: float) -> Catalog:
+        """The catalog; waits for the first one. Raises Failure 503 when there is none in time."""
+        if self.current is None:
+            await self._next_attempt(seconds)
+        if self.current is None:
+            raise Failure(503, "PGRST002", "Could not query the database for the schema cache. Retrying.")
+        return self.current
+
+    async def newer(self, catalog: Catalog, seconds: float) -> Catalog | None:
+        """A catalog newer than this one, read anew if need be; None when there is none, or not in time."""
+        if self.current is catalog and monotonic() - self._loaded_at >= LEAST_AGE_SECONDS:
+            self._wanted.set()
+            await self._next_attempt(seconds)
+        return None if self.current is catalog else self.current
+
+    async def _next_attempt(self, seconds: float) -> None:
+        attempt = self._attempt
+        try:
+            async with asyncio.timeout(seconds), self._attempts:
+                await self._attempts.wait_for(lambda: self._attempt != attempt)
+        except TimeoutError:
+            pass
+
+    async def _keep(self) -> None:
+        self._wanted.set()
+        while True:
+            try:
+                if self._wanted.is_set() or await self._is_outdated():
+                    await self._load()
+            except (*FAILURES, msgspec.MsgspecError) as error:
+                self.failures += 1
+                logger.warning("the catalog could not be read", extra={"error": type(error).__name__})
+                await self._announce()
+                await asyncio.sleep(RECONNECT_SECONDS)
+                self._wanted.set()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._wanted.wait(), POLL_SECONDS)
+
+    async def _is_outdated(self) -> bool:
+        """Behind a pooler that changes servers between transactions nobody would hear: the version is asked for."""
+        version = await self._listener.ask("select api.catalog_version()")
+        return self.current is None or version != self.current.version
+
+    async def _begin(self, _: Connection) -> None:
+        if self.current is not None:  # else it is about to be read
+            self._wanted.set()
+
+    def _hear(self, payload: str) -> None:
+        if payload in RELOADS:
+            self._wanted.set()
+
+    async def _load(self) -> None:
+        # Cleared first: whoever asks from now on asks for another one.
+        self._wanted.clear()
+        answer = msgspec.json.decode(await self._listener.ask("select api.catalog()"), type=_Answer)
+        self.current = Catalog(answer.version, answer.functions)
+        self._loaded_at = monotonic()
+        self.loads += 1
+        await self._announce()
+
+    async def _announce(self) -> None:
+        async with self._attempts:
+            self._attempt += 1
+            self._attempts.notify_all()

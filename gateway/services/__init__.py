@@ -1,0 +1,1 @@
+"""What is not PostgreSQL: outgoing HTTP, encryption, embeddings, webhook signatures."""

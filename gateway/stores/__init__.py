@@ -1,0 +1,1 @@
+"""What is kept in memory or Redis: rate limits and the cache."""

@@ -1,0 +1,1 @@
+"""The background worker: jobs and maintenance."""

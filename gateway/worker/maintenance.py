@@ -1,0 +1,90 @@
+"""Maintenance of the database, and its figures for operators.
+
+Each step has a connection of its own, which may also lead through a pooler.
+"""
+
+import asyncio
+import logging
+from time import perf_counter
+from typing import Final
+
+import asyncpg
+import msgspec
+
+from gateway.observe.logs import describe
+from gateway.settings import Settings
+from gateway.worker.metrics import Figure, WorkerMetrics
+
+logger = logging.getLogger(__name__)
+
+MAXIMUM_ROWS: Final = 1000
+"""What a task removes in one step, which is a transaction."""
+PAUSE_SECONDS: Final = 0.05
+"""Between two steps, so that what was removed is vacuumed and replicated as it goes."""
+STATEMENT_SECONDS: Final = 60.0
+RUN: Final = "select task, purged from app.run_maintenance($1, $2, $3, $4)"
+
+FAILURES: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
+"""What it survives: the database is away, busy or not deployed."""
+
+
+async def _fetch(url: str, sql: str, *arguments: object) -> list[asyncpg.Record]:
+    """Runs one statement on a connection of its own, which may also lead through a pooler."""
+    connection = await asyncpg.connect(
+        url,
+        timeout=STATEMENT_SECONDS,
+        command_timeout=STATEMENT_SECONDS,
+        statement_cache_size=0,
+        server_settings={"application_name": "cardbase worker"},
+    )
+    try:
+        rows: list[asyncpg.Record] = await connection.fetch(sql, *arguments)
+        return rows
+    finally:
+        await connection.close(timeout=STATEMENT_SECONDS)
+
+
+async def measure(url: str, metrics: WorkerMetrics, settings: Settings) -> None:
+    """Measures the database once."""
+    try:
+        rows = await _fetch(url, "select * from app.measure_database($1)", settings.usage_retention_days)
+    except FAILURES as error:
+        logger.warning("the database can't be measured", extra={"cause": describe(error)})
+        metrics.show(())
+    else:
+        metrics.show([Figure(row["metric"], msgspec.json.decode(row["labels"]), row["value"]) for row in rows])
+
+
+async def maintain(url: str, metrics: WorkerMetrics, settings: Settings) -> dict[str, int] | None:
+    """Does what maintenance there is, step by step; answers the rows removed by task, None: it failed, and was logged.
+
+    Nothing is answered for when another worker is at it.
+    """
+    removed: dict[str, int] = {}
+    try:
+        while True:
+            start = perf_counter()
+            rows = await _fetch(
+                url,
+                RUN,
+                settings.usage_retention_days,
+                MAXIMUM_ROWS,
+                settings.job_retention_hours,
+                settings.event_retention_minutes,
+            )
+            metrics.steps.observe(perf_counter() - start)
+            for row in rows:
+                metrics.purged.labels(row["task"]).inc(row["purged"])
+                removed[row["task"]] = removed.get(row["task"], 0) + row["purged"]
+            if all(row["purged"] < MAXIMUM_ROWS for row in rows):
+                break
+            await asyncio.sleep(PAUSE_SECONDS)
+    except FAILURES as error:
+        logger.warning("maintenance failed", extra={"cause": describe(error)})
+        metrics.runs.labels("failed").inc()
+        return None
+    metrics.runs.labels("done" if removed else "elsewhere").inc()
+    metrics.last_success.set_to_current_time()
+    if any(removed.values()):
+        logger.info("maintenance removed rows", extra=removed)
+    return removed

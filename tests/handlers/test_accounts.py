@@ -1,0 +1,654 @@
+"""Users over HTTP: registration, sign-in, sessions, profiles, preferences, search."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+from uuid import UUID, uuid4
+
+import httpx
+import jwt
+import pytest
+from support import shapes
+from support.gateways import Gateway
+from support.servers import Database
+from support.tokens import SECRET, bearer, token
+
+from gateway.database.pool import Reply
+from gateway.endpoint import Asked
+from gateway.errors import Refusal
+from gateway.handlers.accounts import (
+    MAXIMUM_WAITING,
+    Accounts,
+    Passwords,
+    RefreshToken,
+    network_of,
+    parse_refresh_token,
+)
+from gateway.identity import Identifier
+from gateway.request import Exchange
+from gateway.schemas.people import Login
+from gateway.settings import load_settings
+
+AUTH: Final = "/api/v1/auth"
+ME: Final = "/api/v1/users/me"
+PREFERENCES: Final = f"{ME}/preferences"
+SEARCH: Final = "/api/v1/users/search"
+PASSWORD: Final = "correct horse battery staple"
+WRONG_LOGIN: Final = shapes.refusal("UNAUTHENTICATED", "The email address or the password is wrong.")
+BAD_TOKEN: Final = shapes.refusal("UNAUTHENTICATED", "The refresh token is not valid.")
+
+
+def new_email() -> str:
+    return f"user-{uuid4().hex}@example.com"
+
+
+def register(gateway: Gateway, **fields: Any) -> dict[str, Any]:
+    """Registers a user; answers what is answered."""
+    with gateway.client() as client:
+        headers = fields.pop("headers", {})
+        body = {"email": new_email(), "password": PASSWORD} | fields
+        response = client.post(f"{AUTH}/register", json=body, headers=headers)
+    assert response.status_code == 201, response.text
+    data: dict[str, Any] = response.json()["data"]
+    return data
+
+
+def signed_in(user: Mapping[str, Any]) -> dict[str, str]:
+    """The header of a user who has registered."""
+    return bearer(user["access_token"])
+
+
+def session(data: Mapping[str, Any], **user: Any) -> dict[str, Any]:
+    """What a user who signs in is answered."""
+    return {
+        "success": True,
+        "data": {
+            "user": {
+                "id": shapes.UUID_V7,
+                "tenant_id": shapes.UUID,
+                "email": data["user"]["email"],
+                "display_name": None,
+                "avatar_url": None,
+                "first_name": None,
+                "last_name": None,
+                "created_at": shapes.TIME,
+                "updated_at": shapes.TIME,
+            }
+            | user,
+            "access_token": data["access_token"],
+            "refresh_token": data["refresh_token"],
+            "token_type": "bearer",
+            "expires_in": 3600,
+        },
+        "meta": None,
+    }
+
+
+@pytest.fixture
+def visitor(people_gateway: Gateway) -> Any:
+    """An HTTP client who is nobody yet."""
+    with people_gateway.client() as client:
+        yield client
+
+
+# --- register -------------------------------------------------------------------------------------------------
+
+
+def test_registration_answers_the_user_of_a_new_tenant_and_its_tokens(visitor: httpx.Client) -> None:
+    email = new_email()
+    body = {"email": email.upper(), "password": PASSWORD, "display_name": "Ann"}
+    response = visitor.post(f"{AUTH}/register", json=body)
+
+    assert response.status_code == 201
+    assert response.headers["cache-control"] == "no-store"
+    data = response.json()["data"]
+    assert response.json() == session(data, email=email, display_name="Ann")
+    claims = jwt.decode(data["access_token"], SECRET, algorithms=["HS256"])
+    assert (claims["tenant_id"], claims["sub"]) == (data["user"]["tenant_id"], data["user"]["id"])
+    assert claims["exp"] - claims["iat"] == 3600
+
+
+def test_two_who_register_are_of_two_tenants(people_gateway: Gateway) -> None:
+    assert register(people_gateway)["user"]["tenant_id"] != register(people_gateway)["user"]["tenant_id"]
+
+
+@pytest.mark.parametrize("change", [str.lower, str.upper])
+def test_an_email_address_is_one_users_in_whatever_case(
+    people_gateway: Gateway, visitor: httpx.Client, change: Callable[[str], str]
+) -> None:
+    email = register(people_gateway)["user"]["email"]
+    response = visitor.post(f"{AUTH}/register", json={"email": change(email), "password": PASSWORD})
+    assert response.status_code == 409
+    assert response.json() == shapes.refusal(
+        "CONFLICT",
+        "This email address is taken.",
+        ("email", "A user signs in with it. Sign in, or register with another address."),
+    )
+
+
+def test_of_many_who_register_one_address_at_once_one_has_it(people_gateway: Gateway) -> None:
+    async def race() -> list[int]:
+        async with httpx.AsyncClient(base_url=people_gateway.address, trust_env=False, timeout=30) as client:
+            body = {"email": new_email(), "password": PASSWORD}
+            answers = await asyncio.gather(*(client.post(f"{AUTH}/register", json=body) for _ in range(8)))
+            return sorted(answer.status_code for answer in answers)
+
+    assert asyncio.run(race()) == [201] + 7 * [409]
+
+
+def test_a_member_adds_another_to_its_tenant(people_gateway: Gateway) -> None:
+    ann = register(people_gateway)
+    ben = register(people_gateway, tenant_id=ann["user"]["tenant_id"], headers=signed_in(ann))
+    assert ben["user"]["tenant_id"] == ann["user"]["tenant_id"]
+    assert ben["user"]["id"] != ann["user"]["id"]
+
+
+def test_a_service_adds_a_user_to_its_tenant(people_gateway: Gateway) -> None:
+    tenant_id = uuid4()
+    user = register(people_gateway, tenant_id=str(tenant_id), headers=bearer(token(tenant_id)))["user"]
+    assert user["tenant_id"] == str(tenant_id)
+
+
+@pytest.mark.parametrize(
+    ("headers", "status", "code", "message"),
+    [
+        ({}, 401, "UNAUTHENTICATED", "To add a user to a tenant, send a token of that tenant."),
+        (bearer("nonsense"), 401, "UNAUTHENTICATED", "The token is not valid."),
+        (bearer(token(uuid4())), 403, "FORBIDDEN", "A user can only be added to the tenant that the token is of."),
+    ],
+    ids=["nobody", "bad token", "other tenant"],
+)
+def test_nobody_joins_a_tenant_from_outside(
+    people_gateway: Gateway, visitor: httpx.Client, headers: dict[str, str], status: int, code: str, message: str
+) -> None:
+    tenant_id = register(people_gateway)["user"]["tenant_id"]
+    body = {"email": new_email(), "password": PASSWORD, "tenant_id": tenant_id}
+    response = visitor.post(f"{AUTH}/register", json=body, headers=headers)
+    assert response.status_code == status
+    assert response.json() == shapes.refusal(code, message)
+    assert visitor.post(f"{AUTH}/login", json={"email": body["email"], "password": PASSWORD}).status_code == 401
+
+
+def test_passwords_are_stored_as_argon2id_hashes(people_gateway: Gateway, shared_database: Database) -> None:
+    email = register(people_gateway)["user"]["email"]
+    stored = shared_database.execute(f"select password_hash from app.credentials where email = '{email}'")
+    assert stored.startswith("$argon2id$v=19$m=19456,t=2,p=1$")
+
+
+BAD_REGISTRATIONS: Final = {
+    "no email": ({"password": PASSWORD}, "email"),
+    "empty email": ({"email": "", "password": PASSWORD}, "email"),
+    "no address": ({"email": "ann", "password": PASSWORD}, "email"),
+    "blank": ({"email": "a nn@example.com", "password": PASSWORD}, "email"),
+    "line feed behind": ({"email": "ann@example.com\n", "password": PASSWORD}, "email"),
+    "long email": ({"email": "a" * 251 + "@x.y", "password": PASSWORD}, "email"),
+    "number": ({"email": 1, "password": PASSWORD}, "email"),
+    "no password": ({"email": "ann@example.com"}, "password"),
+    "short password": ({"email": "ann@example.com", "password": "7 chars"}, "password"),
+    "long password": ({"email": "ann@example.com", "password": "x" * 1025}, "password"),
+    "empty name": ({"email": "ann@example.com", "password": PASSWORD, "display_name": ""}, "display_name"),
+    "long name": ({"email": "ann@example.com", "password": PASSWORD, "display_name": "x" * 101}, "display_name"),
+    "nul in name": ({"email": "ann@example.com", "password": PASSWORD, "display_name": "a\0"}, "display_name"),
+    "bad tenant": ({"email": "ann@example.com", "password": PASSWORD, "tenant_id": "acme"}, "tenant_id"),
+    "no object": ([], "body"),
+}
+
+
+@pytest.mark.parametrize(("body", "field"), BAD_REGISTRATIONS.values(), ids=BAD_REGISTRATIONS)
+def test_bad_registrations_are_refused(visitor: httpx.Client, body: Any, field: str) -> None:
+    response = visitor.post(f"{AUTH}/register", json=body)
+    assert response.status_code == 422, response.text
+    error = response.json()["error"]
+    assert error["code"] == "VALIDATION_ERROR"
+    assert [detail["field"] for detail in error["details"]] == [field]
+
+
+# --- login ----------------------------------------------------------------------------------------------------
+
+
+def test_login_answers_the_user_and_new_tokens(people_gateway: Gateway, visitor: httpx.Client) -> None:
+    registered = register(people_gateway, display_name="Ann")
+    body = {"email": registered["user"]["email"].upper(), "password": PASSWORD}
+    response = visitor.post(f"{AUTH}/login", json=body)
+
+    assert response.status_code == 200
+    assert response.headers["cache-control"] == "no-store"
+    data = response.json()["data"]
+    assert response.json() == session(data, **registered["user"])
+    assert data["refresh_token"] != registered["refresh_token"]
+
+
+def test_wrong_password_and_unknown_address_are_answered_alike(people_gateway: Gateway, visitor: httpx.Client) -> None:
+    email = register(people_gateway)["user"]["email"]
+    wrong = visitor.post(f"{AUTH}/login", json={"email": email, "password": "wrong"})
+    unknown = visitor.post(f"{AUTH}/login", json={"email": new_email(), "password": PASSWORD})
+    assert (wrong.status_code, unknown.status_code) == (401, 401)
+    assert wrong.json() == WRONG_LOGIN
+    assert unknown.json() == WRONG_LOGIN
+    changing = {"x-request-id", "x-trace-id", "x-process-time", "date"}
+    told = [
+        {name: value for name, value in answer.headers.items() if name not in changing} for answer in (wrong, unknown)
+    ]
+    assert told[0] == told[1]
+    assert told[0]["www-authenticate"] == "Bearer"
+
+
+async def test_an_unknown_address_takes_the_way_of_a_wrong_password() -> None:
+    """The work, not the clock: the same calls of the database, and one hash of the same cost to hold against."""
+    passwords = Passwords()
+    verified: list[str] = []
+    hasher = passwords._hasher
+
+    class Watched:
+        hash = staticmethod(hasher.hash)
+
+        @staticmethod
+        def verify(password_hash: str, password: str) -> bool:
+            verified.append(password_hash.rpartition("$")[0].rpartition("$")[0])
+            return hasher.verify(password_hash, password)
+
+    passwords._hasher = Watched  # type: ignore[assignment]
+    settings = load_settings({"JWT_SECRET_KEY": SECRET})
+    accounts = Accounts(settings, Identifier(settings), passwords)
+    known = b'{"tenant_id": "%b", "user_id": "%b", "password_hash": "%b"}' % (
+        str(uuid4()).encode(),
+        str(uuid4()).encode(),
+        hasher.hash(PASSWORD).encode(),
+    )
+    body = Login("ann@example.com", "wrong")
+    for stored in (known, None):
+        called: list[str] = []
+
+        async def call(function: str, _: Mapping[str, Any], stored: bytes | None = stored) -> Reply:
+            called.append(function)  # noqa: B023 - called in the same round
+            return Reply(200, None, stored, None)
+
+        asked = Asked(Exchange([]), None, "192.0.2.1", {}, None, body, call)
+        with pytest.raises(Refusal) as caught:
+            await accounts.login(asked)
+        assert (caught.value.status, caught.value.message) == (401, WRONG_LOGIN["error"]["message"])
+        assert called == ["begin_login"]
+    assert verified == ["$argon2id$v=19$m=19456,t=2,p=1"] * 2
+    passwords.close()
+
+
+async def test_without_a_hash_no_password_is_right() -> None:
+    passwords = Passwords()
+    assert await passwords.is_right(PASSWORD, await passwords.hash(PASSWORD))
+    assert not await passwords.is_right("wrong", await passwords.hash(PASSWORD))
+    assert not await passwords.is_right(PASSWORD, None)
+    assert not await passwords.is_right(PASSWORD, "no hash")
+    passwords.close()
+
+
+async def test_passwords_wait_in_a_line_of_bounded_length() -> None:
+    passwords = Passwords()
+    working = [asyncio.create_task(passwords.hash("password")) for _ in range(MAXIMUM_WAITING)]
+    await asyncio.sleep(0)  # they have come to their threads, and none can have come back
+    with pytest.raises(Refusal) as caught:
+        await passwords.hash("password")
+    assert (caught.value.status, caught.value.code) == (429, "RATE_LIMITED")
+    for task in working:
+        task.cancel()
+    await asyncio.gather(*working, return_exceptions=True)
+    passwords._threads.shutdown(cancel_futures=True)
+
+
+BAD_LOGINS: Final = {
+    "no email": ({"password": PASSWORD}, "email"),
+    "no password": ({"email": "ann@example.com"}, "password"),
+    "nul": ({"email": "ann\0@example.com", "password": PASSWORD}, "email"),
+    "long email": ({"email": "x" * 255, "password": PASSWORD}, "email"),
+    "null": ({"email": None, "password": PASSWORD}, "email"),
+}
+
+
+@pytest.mark.parametrize(("body", "field"), BAD_LOGINS.values(), ids=BAD_LOGINS)
+def test_bad_logins_are_refused(visitor: httpx.Client, body: Any, field: str) -> None:
+    response = visitor.post(f"{AUTH}/login", json=body)
+    assert response.status_code == 422
+    assert [detail["field"] for detail in response.json()["error"]["details"]] == [field]
+
+
+def test_failed_attempts_are_limited_by_account(make_gateway: Callable[..., Gateway], database: Database) -> None:
+    gateway = make_gateway(
+        database, JWT_SECRET_KEY=SECRET, SIGN_IN_ATTEMPTS_PER_ACCOUNT="3", SIGN_IN_ATTEMPTS_PER_ADDRESS="1000"
+    )
+    known, other = register(gateway)["user"]["email"], register(gateway)["user"]["email"]
+    with gateway.client() as client:
+
+        def attempt(email: str, password: str) -> httpx.Response:
+            return client.post(f"{AUTH}/login", json={"email": email, "password": password})
+
+        # Who succeeds starts anew.
+        assert [attempt(known, "wrong").status_code for _ in range(2)] == [401, 401]
+        assert attempt(known, PASSWORD).status_code == 200
+        for email in (known, new_email()):
+            assert [attempt(email, "wrong").status_code for _ in range(3)] == [401, 401, 401]
+            locked = attempt(email.upper(), PASSWORD)
+            assert locked.status_code == 429
+            assert locked.json() == shapes.refusal("RATE_LIMITED", "Too many attempts. Repeat the request later.")
+            assert 1 <= int(locked.headers["retry-after"]) <= 900
+        assert attempt(other, PASSWORD).status_code == 200
+
+
+def test_failed_attempts_and_registrations_are_limited_by_address(
+    make_gateway: Callable[..., Gateway], database: Database
+) -> None:
+    gateway = make_gateway(database, JWT_SECRET_KEY=SECRET, SIGN_IN_ATTEMPTS_PER_ADDRESS="3")
+    email = register(gateway)["user"]["email"]
+    with gateway.client() as client:
+
+        def status(path: str, email: str, password: str = PASSWORD) -> int:
+            return client.post(f"{AUTH}/{path}", json={"email": email, "password": password}).status_code
+
+        # Who succeeds is not counted.
+        assert [status("login", email) for _ in range(5)] == [200] * 5
+        assert [status("login", new_email()) for _ in range(3)] == [401] * 3
+        assert status("login", email) == 429
+        assert [status("register", new_email()) for _ in range(3)] == [201, 201, 429]
+
+
+@pytest.mark.parametrize(
+    ("address", "network"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2::9", "2001:db8:1:2::/64"),
+        ("::ffff:192.0.2.7", "192.0.2.7"),
+        ("", ""),
+    ],
+)
+def test_an_address_counts_as_the_network_that_one_person_has(address: str, network: str) -> None:
+    assert network_of(address) == network
+
+
+# --- refresh and logout ---------------------------------------------------------------------------------------
+
+
+def refresh(client: httpx.Client, refresh_token: str) -> httpx.Response:
+    return client.post(f"{AUTH}/refresh", json={"refresh_token": refresh_token})
+
+
+def test_a_refresh_token_is_exchanged_for_the_next(people_gateway: Gateway, visitor: httpx.Client) -> None:
+    user = register(people_gateway)
+    response = refresh(visitor, user["refresh_token"])
+    assert response.status_code == 200
+    data = response.json()["data"]
+    assert response.json() == session(data, **user["user"])
+    assert data["refresh_token"] != user["refresh_token"]
+    assert visitor.get(ME, headers=signed_in(data)).json()["data"] == user["user"]
+    assert refresh(visitor, data["refresh_token"]).status_code == 200
+
+
+def test_a_replayed_refresh_token_revokes_its_family(people_gateway: Gateway, visitor: httpx.Client) -> None:
+    user = register(people_gateway)
+    login = {"email": user["user"]["email"], "password": PASSWORD}
+    elsewhere = visitor.post(f"{AUTH}/login", json=login).json()["data"]
+    second = refresh(visitor, user["refresh_token"]).json()["data"]
+    third = refresh(visitor, second["refresh_token"]).json()["data"]
+
+    replay = refresh(visitor, user["refresh_token"])
+    assert replay.status_code == 401
+    assert replay.json() == BAD_TOKEN
+    assert replay.headers["www-authenticate"] == "Bearer"
+    for stolen in (second, third):
+        assert refresh(visitor, stolen["refresh_token"]).json() == BAD_TOKEN
+    assert refresh(visitor, elsewhere["refresh_token"]).status_code == 200
+
+
+def test_of_many_exchanges_of_one_token_at_once_at_most_one_is_made_and_its_token_is_revoked(
+    people_gateway: Gateway, visitor: httpx.Client
+) -> None:
+    user = register(people_gateway)
+
+    async def race() -> list[httpx.Response]:
+        async with httpx.AsyncClient(base_url=people_gateway.address, trust_env=False, timeout=30) as client:
+            body = {"refresh_token": user["refresh_token"]}
+            return await asyncio.gather(*(client.post(f"{AUTH}/refresh", json=body) for _ in range(8)))
+
+    answers = asyncio.run(race())
+    assert sorted(answer.status_code for answer in answers) == [200] + 7 * [401]
+    (made,) = (answer.json()["data"] for answer in answers if answer.is_success)
+    assert refresh(visitor, made["refresh_token"]).json() == BAD_TOKEN
+
+
+def test_refresh_tokens_are_stored_as_hashes(people_gateway: Gateway, shared_database: Database) -> None:
+    user = register(people_gateway)
+    parsed = parse_refresh_token(user["refresh_token"])
+    assert parsed is not None
+    rows = shared_database.execute(
+        f"select encode(token_hash, 'hex') from app.refresh_tokens where user_id = '{user['user']['id']}'"
+    )
+    assert rows == parsed.hash.hex()
+    assert parsed.secret.hex() not in rows
+
+
+def other_owner(text: str, *, tenant_id: UUID | None = None, user_id: UUID | None = None) -> str:
+    """A token with another owner's name on it."""
+    parsed = parse_refresh_token(text)
+    assert parsed is not None
+    return RefreshToken(tenant_id or parsed.tenant_id, user_id or parsed.user_id, parsed.secret).text
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: "",
+        lambda text: "nonsense",
+        lambda text: text[:-4],
+        lambda text: text + "AAAA",
+        lambda text: text.replace(text[-5], "B" if text[-5] != "B" else "C"),
+        lambda text: other_owner(text, tenant_id=uuid4()),
+        lambda text: other_owner(text, user_id=uuid4()),
+        lambda text: RefreshToken(uuid4(), uuid4(), bytes(32)).text,
+        lambda text: "ä" * 88,
+    ],
+    ids=["empty", "nonsense", "cut", "longer", "changed", "other tenant", "other user", "made up", "not ascii"],
+)
+def test_refresh_tokens_that_are_none_are_refused(
+    people_gateway: Gateway, visitor: httpx.Client, change: Callable[[str], str]
+) -> None:
+    user = register(people_gateway)
+    response = refresh(visitor, change(user["refresh_token"]))
+    assert response.status_code == 401
+    assert response.json() == BAD_TOKEN
+    assert refresh(visitor, user["refresh_token"]).status_code == 200
+
+
+@pytest.mark.parametrize("body", [{}, {"refresh_token": None}, {"refresh_token": 1}, {"refresh_token": "x" * 201}])
+def test_bad_requests_to_refresh_are_refused(visitor: httpx.Client, body: Any) -> None:
+    response = visitor.post(f"{AUTH}/refresh", json=body)
+    assert response.status_code == 422
+    assert [detail["field"] for detail in response.json()["error"]["details"]] == ["refresh_token"]
+
+
+def test_logout_ends_the_session_of_the_refresh_token_alone(people_gateway: Gateway, visitor: httpx.Client) -> None:
+    user = register(people_gateway)
+    login = {"email": user["user"]["email"], "password": PASSWORD}
+    elsewhere = visitor.post(f"{AUTH}/login", json=login).json()["data"]
+    for _ in range(2):
+        response = visitor.post(f"{AUTH}/logout", json={"refresh_token": user["refresh_token"]})
+        assert (response.status_code, response.content) == (204, b"")
+    assert refresh(visitor, user["refresh_token"]).json() == BAD_TOKEN
+    assert refresh(visitor, elsewhere["refresh_token"]).status_code == 200
+
+
+def test_logout_without_a_refresh_token_ends_all_sessions_of_the_caller(
+    people_gateway: Gateway, visitor: httpx.Client
+) -> None:
+    user, other = register(people_gateway), register(people_gateway)
+    login = {"email": user["user"]["email"], "password": PASSWORD}
+    elsewhere = visitor.post(f"{AUTH}/login", json=login).json()["data"]
+    assert visitor.post(f"{AUTH}/logout", headers=signed_in(user)).status_code == 204
+    for ended in (user, elsewhere):
+        assert refresh(visitor, ended["refresh_token"]).json() == BAD_TOKEN
+    assert refresh(visitor, other["refresh_token"]).status_code == 200
+
+
+def test_logout_of_nobody_is_refused(visitor: httpx.Client) -> None:
+    assert visitor.post(f"{AUTH}/logout").status_code == 401
+    assert visitor.post(f"{AUTH}/logout", headers=bearer(token(uuid4()))).status_code == 401
+
+
+# --- without a key to sign with -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("register", {"email": "ann@example.com", "password": PASSWORD}),
+        ("login", {"email": "ann@example.com", "password": PASSWORD}),
+        ("refresh", {"refresh_token": "x"}),
+    ],
+)
+def test_without_a_key_nobody_signs_in(gateway: Gateway, path: str, body: dict[str, str]) -> None:
+    with gateway.client() as client:
+        response = client.post(f"{AUTH}/{path}", json=body)
+    assert response.status_code == 501
+    assert response.json() == shapes.refusal(
+        "SIGN_IN_NOT_CONFIGURED",
+        "Nobody can sign in here: tokens are signed with JWT_SECRET_KEY (and JWT_ALGORITHM HS256), which is not set.",
+    )
+
+
+def test_a_tenant_header_is_no_user(gateway: Gateway) -> None:
+    with gateway.client(uuid4()) as client:
+        response = client.get(ME)
+    assert response.status_code == 401
+    assert response.headers["www-authenticate"] == "Bearer"
+    assert response.json() == shapes.refusal("UNAUTHENTICATED", "This is for users: a bearer token with sub is needed.")
+
+
+# --- profile, preferences -------------------------------------------------------------------------------------
+
+
+def test_a_profile_is_changed_field_by_field_and_emptied_by_null(
+    people_gateway: Gateway, visitor: httpx.Client
+) -> None:
+    user = register(people_gateway, display_name="Ann")
+    visitor.headers.update(signed_in(user))
+    assert visitor.get(ME).json() == {"success": True, "data": user["user"], "meta": None}
+
+    change = {"first_name": "Ann", "last_name": "Smith", "avatar_url": "https://example.com/a.png"}
+    changed = visitor.patch(ME, json=change)
+    assert changed.status_code == 200
+    assert changed.json()["data"] == user["user"] | change | {"updated_at": shapes.TIME}
+    emptied = visitor.patch(ME, json={"avatar_url": None, "display_name": None}).json()["data"]
+    assert emptied == changed.json()["data"] | {"avatar_url": None, "display_name": None, "updated_at": shapes.TIME}
+    assert visitor.patch(ME, json={}).json()["data"] == emptied
+    assert visitor.get(ME).json()["data"] == emptied
+
+
+def test_a_user_of_another_issuer_has_no_profile(visitor: httpx.Client) -> None:
+    user_id = uuid4()
+    response = visitor.get(ME, headers=bearer(token(uuid4(), sub=str(user_id))))
+    assert response.status_code == 404
+    assert response.json()["error"]["code"] == "USER_NOT_FOUND"
+
+
+def test_preferences_begin_as_the_defaults(people_gateway: Gateway, visitor: httpx.Client) -> None:
+    visitor.headers.update(signed_in(register(people_gateway)))
+    defaults = {"theme": "system", "language": "en", "email_notifications": True, "push_notifications": True}
+    assert visitor.get(PREFERENCES).json() == {"success": True, "data": defaults, "meta": None}
+    change = {"theme": "dark", "push_notifications": False}
+    assert visitor.patch(PREFERENCES, json=change).json()["data"] == defaults | change
+    assert visitor.patch(PREFERENCES, json={"language": "de-CH"}).json()["data"] == defaults | change | {
+        "language": "de-CH"
+    }
+    assert visitor.get(PREFERENCES).json()["data"] == defaults | change | {"language": "de-CH"}
+
+
+BAD_CHANGES: Final = {
+    "empty name": (ME, {"display_name": ""}, "display_name"),
+    "long name": (ME, {"first_name": "x" * 101}, "first_name"),
+    "nul": (ME, {"last_name": "\0"}, "last_name"),
+    "no web address": (ME, {"avatar_url": "javascript:alert(1)"}, "avatar_url"),
+    "line feed": (ME, {"avatar_url": "https://example.com/\n"}, "avatar_url"),
+    "long address": (ME, {"avatar_url": "https://" + "x" * 2048}, "avatar_url"),
+    "number": (ME, {"display_name": 1}, "display_name"),
+    "theme": (PREFERENCES, {"theme": "pink"}, "theme"),
+    "null theme": (PREFERENCES, {"theme": None}, "theme"),
+    "language": (PREFERENCES, {"language": "english!"}, "language"),
+    "not a boolean": (PREFERENCES, {"email_notifications": "yes"}, "email_notifications"),
+}
+
+
+@pytest.mark.parametrize(("path", "body", "field"), BAD_CHANGES.values(), ids=BAD_CHANGES)
+def test_bad_changes_are_refused(
+    people_gateway: Gateway, visitor: httpx.Client, path: str, body: Any, field: str
+) -> None:
+    visitor.headers.update(signed_in(register(people_gateway)))
+    before = visitor.get(path).json()
+    response = visitor.patch(path, json=body)
+    assert response.status_code == 422, response.text
+    assert [detail["field"] for detail in response.json()["error"]["details"]] == [field]
+    assert visitor.get(path).json() == before
+
+
+# --- search ---------------------------------------------------------------------------------------------------
+
+
+def test_search_finds_members_of_the_tenant_by_name_and_address(people_gateway: Gateway, visitor: httpx.Client) -> None:
+    ann = register(people_gateway, display_name="Ann Smith")
+    inside = {"tenant_id": ann["user"]["tenant_id"], "headers": signed_in(ann)}
+    ben = register(people_gateway, display_name="Ben Smithers", **inside)
+    register(people_gateway, display_name="Cora Smith")
+    visitor.headers.update(signed_in(ben))
+
+    def found(**query: Any) -> list[Any]:
+        response = visitor.get(SEARCH, params=query)
+        assert response.status_code == 200, response.text
+        answer: list[Any] = response.json()["data"]
+        return answer
+
+    def shown(user: dict[str, Any]) -> dict[str, Any]:
+        return {name: user["user"][name] for name in ("id", "display_name", "avatar_url")}
+
+    assert found(q="smi") == [shown(ann), shown(ben)]
+    assert found(q="smi", limit=1) == [shown(ann)]
+    assert found(q=ben["user"]["email"]) == [shown(ben)]
+    assert found(q="Smihters") == [shown(ben), shown(ann)]
+    assert found(q="zoe") == []
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ("", "q"),
+        ("q=", "q"),
+        ("q=%20", "q"),
+        ("q=%00", "q"),
+        ("q=" + "x" * 101, "q"),
+        ("q=x&limit=0", "limit"),
+        ("q=x&limit=51", "limit"),
+        ("q=x&limit=many", "limit"),
+    ],
+)
+def test_bad_searches_are_refused(people_gateway: Gateway, visitor: httpx.Client, query: str, field: str) -> None:
+    visitor.headers.update(bearer(token(uuid4(), sub=str(uuid4()))))
+    response = visitor.get(f"{SEARCH}?{query}")
+    assert response.status_code == 422
+    assert [detail["field"] for detail in response.json()["error"]["details"]] == [field]
+
+
+# --- over /rpc ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "function",
+    ["begin_login", "begin_registration", "register_user", "start_session", "refresh_session", "end_session"],
+)
+def test_the_functions_of_sign_in_are_not_offered_over_rpc(
+    people_gateway: Gateway, visitor: httpx.Client, function: str
+) -> None:
+    response = visitor.post(f"/rpc/{function}", json={}, headers=bearer(token(uuid4(), sub=str(uuid4()))))
+    assert response.status_code == 404
+
+
+def test_secrets_are_in_no_log(people_gateway: Gateway) -> None:
+    user = register(people_gateway, password="a password that nobody has logged")
+    log = people_gateway.log + people_gateway.output
+    assert "a password that nobody has logged" not in log
+    assert user["refresh_token"] not in log
+    assert user["access_token"] not in log

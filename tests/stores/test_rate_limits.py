@@ -1,0 +1,306 @@
+"""Rate limits: what they let pass, what they say, and what becomes of them without Redis."""
+
+import asyncio
+import shutil
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+from uuid import UUID, uuid4
+
+import httpx
+import pytest
+from litestar.stores.base import StorageObject
+from support import shapes
+from support.gateways import Gateway, wait_until
+from support.redis_server import MISSING, RedisServer, redis_server
+from support.servers import Database
+from support.tokens import SECRET, bearer, token
+
+from gateway.identity import Identifier
+from gateway.request import Exchange
+from gateway.settings import load_settings
+from gateway.stores import rate_limits as limits
+from gateway.stores import redis as stores
+from gateway.stores.rate_limits import Count, Counters, FallbackCounters, Limits, MemoryCounters, RedisCounters
+from gateway.stores.redis import Breaker, open_redis
+
+PATH: Final = "/api/v1/cards"
+SECONDS: Final = shapes.Like("seconds of a minute", "[1-9]|[1-5][0-9]|60")
+
+
+@pytest.fixture
+def redis(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RedisServer]:
+    """A redis-server of the test's own. What runs in the test's process waits for it, however busy the machine is."""
+    monkeypatch.setattr(stores, "REDIS_TIMEOUT_SECONDS", 60.0)
+    if shutil.which("redis-server") is None:
+        pytest.skip(MISSING)
+    with redis_server(tmp_path) as running:
+        yield running
+
+
+def state_of(response: httpx.Response) -> tuple[object, ...]:
+    """Status, and what the headers say of the limit."""
+    names = ("ratelimit-limit", "ratelimit-remaining", "ratelimit-reset")
+    return (response.status_code, *(response.headers.get(name) for name in names))
+
+
+# --- over HTTP --------------------------------------------------------------------------------------------------
+
+
+def test_requests_over_the_limit_are_refused_and_others_tenants_go_on(
+    make_gateway: Callable[..., Gateway], database: Database
+) -> None:
+    gateway = make_gateway(database, RATE_LIMIT_PER_MINUTE="3")
+    with gateway.client(uuid4()) as client, gateway.client(uuid4()) as other:
+        passed = [
+            client.get(PATH),
+            client.post(f"{PATH}/retrieve", json={"card_ids": [str(uuid4())]}),
+            client.get(f"{PATH}/{uuid4()}"),
+        ]
+        assert [state_of(response) for response in passed] == [
+            (200, "3", "2", SECONDS),
+            (200, "3", "1", SECONDS),
+            (404, "3", "0", SECONDS),
+        ]
+        for refused in (client.get(PATH), client.delete(f"{PATH}/{uuid4()}")):
+            assert state_of(refused) == (429, "3", "0", SECONDS)
+            assert refused.headers["retry-after"] == refused.headers["ratelimit-reset"]
+            assert refused.json() == shapes.refusal(
+                "RATE_LIMITED",
+                shapes.Like(
+                    "a sentence",
+                    r"These are more than 3 requests of this tenant within a minute\. Repeat this one in \d+ s\.",
+                ),
+            )
+        assert state_of(other.get(PATH)) == (200, "3", "2", SECONDS)
+
+
+def test_no_limit_says_nothing_of_limits(client: httpx.Client) -> None:
+    assert state_of(client.get(PATH)) == (200, None, None, None)
+
+
+def test_callers_that_prove_nothing_are_not_counted_as_anybody(
+    make_gateway: Callable[..., Gateway], database: Database
+) -> None:
+    gateway = make_gateway(database, RATE_LIMIT_PER_MINUTE="1", JWT_SECRET_KEY=SECRET)
+    tenant_id = uuid4()
+    with gateway.client() as client:
+        for _ in range(3):
+            assert state_of(client.get(PATH)) == (401, None, None, None)
+            assert client.get(PATH, headers=bearer(token(tenant_id, key=SECRET[::-1]))).status_code == 401
+        good = bearer(token(tenant_id))
+        assert client.get(PATH, headers={**good, "X-Tenant-ID": str(uuid4())}).status_code == 403
+        assert client.get(PATH, headers=good).status_code == 200
+        assert client.get(PATH, headers=bearer(token(tenant_id))).status_code == 429
+
+
+def test_operations_are_not_limited(make_gateway: Callable[..., Gateway], database: Database) -> None:
+    gateway = make_gateway(database, RATE_LIMIT_PER_MINUTE="1")
+    with gateway.client(uuid4()) as client:
+        for _ in range(2):
+            for path in ("/health", "/ready", "/metrics", "/api/v1/info", "/docs", "/openapi.json"):
+                assert client.get(path).status_code == 200
+
+
+def test_two_gateways_share_one_limit_by_redis(
+    make_gateway: Callable[..., Gateway], database: Database, redis: RedisServer
+) -> None:
+    variables = {"RATE_LIMIT_PER_MINUTE": "20", "REDIS_URL": redis.url}
+    gateways = [make_gateway(database, **variables) for _ in range(2)]
+    tenant_id = uuid4()
+    statuses = statuses_of(gateways, tenant_id, 60)
+    assert statuses.count(200) == 20
+    assert statuses.count(429) == 40
+    assert 0 < int(str(redis.execute("pttl", f"cardbase:requests:*:{tenant_id}"))) <= 60_000
+
+
+def test_gate_stays_shut_and_the_api_up_while_redis_is_gone(
+    make_gateway: Callable[..., Gateway], database: Database, redis: RedisServer
+) -> None:
+    variables = {"RATE_LIMIT_PER_MINUTE": "10", "REDIS_URL": redis.url}
+    gateways = [make_gateway(database, **variables) for _ in range(2)]
+    tenant_id, other_id = uuid4(), uuid4()
+    assert statuses_of(gateways, tenant_id, 20).count(200) == 10
+
+    redis.stop()
+    # Each process counts for itself, by the same limit.
+    statuses = statuses_of(gateways, tenant_id, 60)
+    assert (statuses.count(200), statuses.count(429)) == (20, 40)
+    for gateway in gateways:
+        wait_until(lambda gateway=gateway: "redis does not answer" in gateway.log)  # type: ignore[misc]
+
+    redis.start()
+    # Every other second one request asks Redis again; from then on there is one limit for both.
+    for gateway in gateways:
+        with gateway.client(uuid4()) as client:
+
+            def counts_together(gateway: Gateway = gateway, client: httpx.Client = client) -> bool:
+                client.get(PATH)
+                return "redis answers again" in gateway.log
+
+            wait_until(counts_together)
+    assert statuses_of(gateways, other_id, 20).count(200) == 10
+    assert all(gateway.log.count("redis does not answer") == 1 for gateway in gateways)
+
+
+def test_gateway_starts_without_its_redis(make_gateway: Callable[..., Gateway], database: Database) -> None:
+    gateway = make_gateway(database, RATE_LIMIT_PER_MINUTE="2", REDIS_URL="redis://127.0.0.1:1")
+    assert statuses_of([gateway], uuid4(), 4) == [200, 200, 429, 429]
+
+
+def test_redis_that_is_silent_holds_up_nobody_for_long(
+    make_gateway: Callable[..., Gateway], database: Database, redis: RedisServer
+) -> None:
+    gateway = make_gateway(database, RATE_LIMIT_PER_MINUTE="5", REDIS_URL=redis.url)
+    redis.execute("client", "pause", 600_000, "all")
+    statuses = statuses_of([gateway], uuid4(), 10)
+    assert (statuses.count(200), statuses.count(429)) == (5, 5)
+
+
+def statuses_of(gateways: list[Gateway], tenant_id: UUID, number: int) -> list[int]:
+    """Sends requests of one tenant to each gateway in turn, many at once; answers their statuses, sorted."""
+    headers = {"X-Tenant-ID": str(tenant_id)}
+    with httpx.Client(headers=headers, timeout=30, trust_env=False) as client, ThreadPoolExecutor(16) as pool:
+        addresses = [f"{gateways[index % len(gateways)].address}{PATH}" for index in range(number)]
+        return sorted(response.status_code for response in pool.map(client.get, addresses))
+
+
+# --- counters ---------------------------------------------------------------------------------------------------
+
+
+async def test_many_at_once_are_counted_one_by_one(redis: RedisServer) -> None:
+    shared = [RedisCounters(open_redis(redis.url)), RedisCounters(open_redis(redis.url))]
+    for counters in ([MemoryCounters()], shared):
+        counts = await asyncio.gather(*(counters[index % len(counters)].count("key") for index in range(200)))
+        assert sorted(count.number for count in counts) == list(range(1, 201))
+        assert all(0 < count.seconds_left <= 60 for count in counts)
+    for store in shared:
+        await store._redis.aclose()
+
+
+async def test_minute_begins_with_its_first_request_and_then_anew(redis: RedisServer) -> None:
+    memory, shared = MemoryCounters(), RedisCounters(open_redis(redis.url))
+    for counters in (memory, shared):
+        assert [(await counters.count("key")).number for _ in range(3)] == [1, 2, 3]
+    memory._store["key"].expires_at = datetime.now(UTC) - timedelta(seconds=1)
+    redis.execute("pexpire", "cardbase:key", 0)
+    for counters in (memory, shared):
+        count = await counters.count("key")
+        assert count.number == 1
+        assert count.seconds_left > 59
+    await shared._redis.aclose()
+
+
+async def test_counter_that_lost_its_end_gets_one(redis: RedisServer) -> None:
+    shared = RedisCounters(open_redis(redis.url))
+    redis.execute("set", "cardbase:key", 7)
+    count = await shared.count("key")
+    assert count.number == 8
+    assert 59 < count.seconds_left <= 60
+    await shared._redis.aclose()
+
+
+async def test_memory_holds_no_more_counters_than_the_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "MAXIMUM_COUNTERS", 3)
+    memory = MemoryCounters()
+    for number in range(5):
+        await memory.count(str(number))
+    assert list(memory._store) == ["2", "3", "4"]
+    for counter in memory._store.values():
+        counter.expires_at = datetime.now(UTC)
+    await memory.count("new")
+    assert list(memory._store) == ["4", "new"]
+    assert isinstance(memory._store["new"], StorageObject)
+
+
+class _Broken:
+    """Counters that raise, and count how often they were asked."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.error: Exception | None = ConnectionRefusedError()
+
+    async def count(self, key: str) -> Count:
+        self.asked += 1
+        await asyncio.sleep(0)
+        if self.error is not None:
+            raise self.error
+        return Count(100, 30.0)
+
+
+async def test_broken_store_is_asked_by_one_request_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = 1000.0
+    monkeypatch.setattr(stores, "monotonic", lambda: clock)
+    broken = _Broken()
+    counters: Counters = FallbackCounters(broken, MemoryCounters(), Breaker())
+    assert (await counters.count("key")).number == 1
+    counts = await asyncio.gather(*(counters.count("key") for _ in range(50)))
+    assert sorted(count.number for count in counts) == list(range(2, 52))
+    assert broken.asked == 1
+
+    clock += stores.REDIS_PAUSE_SECONDS
+    await asyncio.gather(*(counters.count("key") for _ in range(50)))
+    assert broken.asked == 2
+
+    clock += stores.REDIS_PAUSE_SECONDS
+    broken.error = None
+    assert (await counters.count("key")).number == 100
+    assert (await counters.count("key")).number == 100
+    assert broken.asked == 4
+
+
+# --- limits of single endpoints ---------------------------------------------------------------------------------
+
+
+async def answer(app: Any, method: str, headers: dict[str, str]) -> tuple[int, dict[str, str]]:
+    """One request to an application; its status and headers."""
+    raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+    scope = {"type": "http", "method": method, "cardbase.exchange": Exchange(raw)}
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def receive() -> Any:
+        raise AssertionError("no body is read")
+
+    await app(scope, receive, send)
+    return sent[0]["status"], {name.decode(): value.decode() for name, value in sent[0]["headers"]}
+
+
+async def _application(scope: Any, receive: Any, send: Any) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def test_endpoint_may_have_a_lower_limit_for_a_method() -> None:
+    settings = load_settings({"RATE_LIMIT_PER_MINUTE": "5"})
+    made = Limits(settings, Identifier(settings), None, Breaker())
+    limited = made.in_front_of(_application, path="/login", per_minute={"POST": 2, "GET": 0})
+    other = made.in_front_of(_application, path="/cards")
+    tenant = {"X-Tenant-ID": str(uuid4())}
+
+    answers = [await answer(limited, "POST", tenant) for _ in range(3)]
+    assert [(status, headers["ratelimit-remaining"]) for status, headers in answers] == [
+        (200, "1"),
+        (200, "0"),
+        (429, "0"),
+    ]
+    assert answers[2][1]["ratelimit-limit"] == "2"
+    # What the endpoint refused was not counted against the limit over all.
+    answers = [await answer(app, "GET", tenant) for app in (limited, other, other, other)]
+    assert [(status, headers["ratelimit-limit"], headers["ratelimit-remaining"]) for status, headers in answers] == [
+        (200, "5", "2"),
+        (200, "5", "1"),
+        (200, "5", "0"),
+        (429, "5", "0"),
+    ]
+    assert (await answer(limited, "POST", {"X-Tenant-ID": str(uuid4())}))[0] == 200
+
+
+def test_no_limit_costs_nothing() -> None:
+    settings = load_settings({})
+    made = Limits(settings, Identifier(settings), None, Breaker())
+    assert made.in_front_of(_application, path="/cards", per_minute={"GET": 0}) is _application

@@ -1,0 +1,6 @@
+"""What tests stand on: servers, gateways, tokens, and other helpers."""
+
+from pathlib import Path
+from typing import Final
+
+REPOSITORY: Final = Path(__file__).parents[2]
