@@ -13,34 +13,42 @@ import asyncpg
 import msgspec
 from litestar.exceptions import HTTPException
 
+from gateway.database.connect import CONNECTION_ERRORS
+
 RETRY_AFTER_SECONDS: Final = 1
 
-STATUS_OF: Final[Mapping[str, int]] = {
-    "0L": 403,  # invalid grantor
-    "0P": 403,  # invalid role
-    "08": 503,  # connection exception
-    "21": 422,  # cardinality violation
-    "22": 422,  # data exception: a value PostgreSQL can't take
-    "23502": 422,  # not null violation
-    "23503": 409,  # foreign key violation
-    "23505": 409,  # unique violation
-    "23514": 422,  # check violation
-    "23P01": 409,  # exclusion violation
-    "25006": 405,  # a write in a read-only transaction
-    "28": 503,  # the gateway itself was not let in: its operator's fault, not the client's
-    "3D000": 503,  # the database does not exist (any more)
-    "40001": 503,  # serialization failure: the same call may pass next time
-    "40P01": 503,  # deadlock: likewise
-    "42501": 403,  # a privilege is missing, or a policy forbids the row
-    "53": 503,  # insufficient resources
-    "54001": 422,  # nested too deep
-    "55P03": 409,  # a lock was not had in time
-    "57014": 504,  # cancelled: the statement ran too long
-    "57P": 503,  # the server is shutting down, starting, or crashed
-    "P0001": 400,  # raised without a code
-    "P0002": 404,  # no data found
+STATUS_OF: Final[Mapping[str, tuple[int, int]]] = {
+    "08": (503, 503),  # connection exception
+    "0L": (403, 403),  # invalid grantor
+    "0P": (403, 403),  # invalid role
+    "21": (422, 500),  # cardinality violation
+    "22": (422, 400),  # data exception: a value PostgreSQL can't take
+    "23": (500, 400),  # integrity constraint violation
+    "23502": (422, 400),  # not null violation
+    "23503": (409, 409),  # foreign key violation
+    "23505": (409, 409),  # unique violation
+    "23514": (422, 400),  # check violation
+    "23P01": (409, 409),  # exclusion violation
+    "25006": (405, 405),  # a write in a read-only transaction
+    "28": (503, 403),  # the gateway was not let in: its operator's fault. Over /rpc, PostgREST's status
+    "3D000": (503, 503),  # the database does not exist (any more)
+    "40001": (503, 503),  # serialization failure: the same call may pass next time
+    "40P01": (503, 503),  # deadlock: likewise
+    "42501": (403, 403),  # a privilege is missing, or a policy forbids the row
+    "53": (503, 503),  # insufficient resources
+    "53400": (503, 500),  # configuration limit exceeded
+    "54001": (422, 500),  # nested too deep
+    "55P03": (409, 409),  # a lock was not had in time
+    "57014": (504, 504),  # cancelled: the statement ran too long. Not 503, for clients repeat that
+    "57P": (503, 503),  # the server is shutting down, starting, or crashed
+    "P0001": (400, 400),  # raised without a code
+    "P0002": (404, 404),  # no data found
 }
-"""HTTP status of a SQLSTATE, by the code or its beginning (PostgreSQL manual, appendix A). The longest match counts."""
+"""HTTP status of a SQLSTATE, by the code or its beginning (PostgreSQL manual, appendix A): of the product's routes, and
+of /rpc, where PostgREST's hold. The longest match counts."""
+
+INTERNAL: Final = ("09", "25", "2D", "38", "39", "3B", "40", "42", "54", "55", "57", "58", "F0", "HV", "P0", "XX")
+"""Classes of errors that a client has no part in: 500. Of what is in neither table, routes make a 500, /rpc a 400."""
 
 CODE_OF: Final[Mapping[int, str]] = {
     400: "BAD_REQUEST",
@@ -81,7 +89,7 @@ class ErrorDetail(msgspec.Struct, frozen=True):
     message: str
 
 
-class Refusal(Exception):
+class ApiError(Exception):
     """A request that is not answered as it asked, with all that the client is told."""
 
     def __init__(
@@ -107,59 +115,59 @@ class Refusal(Exception):
         super().__init__(self.message)
 
 
-def invalid(field: str, message: str) -> Refusal:
+def invalid(field: str, message: str) -> ApiError:
     """A 422 about one field of the request."""
-    return Refusal(422, message="The request is not valid.", details=(ErrorDetail(field, message),))
+    return ApiError(422, message="The request is not valid.", details=(ErrorDetail(field, message),))
 
 
-def envelope(refusal: Refusal, request_id: str) -> bytes:
+def envelope(api_error: ApiError, request_id: str) -> bytes:
     """The body of an error: `{"success": false, "error": {"code", "message", "details", "request_id"}}`."""
     error = {
-        "code": refusal.code,
-        "message": refusal.message,
-        "details": refusal.details,
+        "code": api_error.code,
+        "message": api_error.message,
+        "details": api_error.details,
         "request_id": request_id,
     }
     return msgspec.json.encode({"success": False, "error": error})
 
 
-def status_of(sqlstate: str) -> int:
-    """HTTP status of a SQLSTATE: the longest beginning that STATUS_OF has, else 500.
+def status_of(sqlstate: str, *, is_rpc: bool = False) -> int:
+    """HTTP status of a SQLSTATE.
 
     "PTxyz" is raised by our own functions and carries its status; "PT40A" would be our bug: 500.
     """
     if raised := re.fullmatch(r"PT([45]\d\d)", sqlstate):
         return int(raised[1])
     for length in (5, 3, 2):
-        if status := STATUS_OF.get(sqlstate[:length]):
-            return status
-    return 500
+        if statuses := STATUS_OF.get(sqlstate[:length]):
+            return statuses[is_rpc]
+    return 400 if is_rpc and not sqlstate.startswith(("PT", *INTERNAL)) else 500
 
 
-def refusal_of(error: BaseException) -> Refusal:
+def api_error_of(error: BaseException) -> ApiError:
     """What the client is told of an exception."""
-    if isinstance(error, Refusal):
+    if isinstance(error, ApiError):
         return error
     if isinstance(error, asyncpg.PostgresError):
-        return _refusal_of_database(error)
-    if isinstance(error, (asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)):
-        return Refusal(503)  # the connection, not the statement
+        return _error_of_database(error)
+    if isinstance(error, CONNECTION_ERRORS):
+        return ApiError(503)
     if isinstance(error, msgspec.ValidationError):
-        return _refusal_of_shape(error)
+        return _error_of_shape(error)
     if isinstance(error, (msgspec.DecodeError, UnicodeDecodeError)):
-        return Refusal(400, "MALFORMED_JSON", f"The body is not valid JSON: {error}.")
+        return ApiError(400, "MALFORMED_JSON", f"The body is not valid JSON: {error}.")
     if isinstance(error, RecursionError):
         return invalid("body", "Nested too deep.")
     if isinstance(error, HTTPException):
-        return Refusal(
+        return ApiError(
             error.status_code,
             message=None if error.status_code in MESSAGE_OF else error.detail,
             headers=error.headers,
         )
-    return Refusal(500)
+    return ApiError(500)
 
 
-def _refusal_of_shape(error: msgspec.ValidationError) -> Refusal:
+def _error_of_shape(error: msgspec.ValidationError) -> ApiError:
     """A 422 from msgspec's message, such as "Expected `str`, got `int` - at `$.cards[0].card_type`"."""
     message, _, path = str(error).partition(" - at `")
     if missing := re.fullmatch(r"Object missing required field `(\w+)`", message):
@@ -173,13 +181,13 @@ def _field(path: str, name: str = "") -> str:
     return ".".join(part for part in parts if part) or "body"
 
 
-def _refusal_of_database(error: asyncpg.PostgresError) -> Refusal:
+def _error_of_database(error: asyncpg.PostgresError) -> ApiError:
     sqlstate = error.sqlstate or "XX000"
     status = status_of(sqlstate)
     if not sqlstate.startswith("PT"):
-        return Refusal(status, sqlstate=sqlstate)
+        return ApiError(status, sqlstate=sqlstate)
     code = error.constraint_name.upper() if error.constraint_name else None
     message = f"{error.message[:1].upper()}{error.message[1:]}." if error.message else None
     text = " ".join(part for part in (error.detail, error.hint) if part)
     details = (ErrorDetail(error.column_name or "", text),) if text else ()
-    return Refusal(status, code, message, details=details, sqlstate=sqlstate, hint=error.hint)
+    return ApiError(status, code, message, details=details, sqlstate=sqlstate, hint=error.hint)

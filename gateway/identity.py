@@ -11,20 +11,15 @@ import time
 import warnings
 from collections.abc import Mapping
 from functools import lru_cache
-from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
 from uuid import UUID
 
 import jwt
 import msgspec
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicKey
-from cryptography.hazmat.primitives.asymmetric.ed448 import Ed448PublicKey
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
-from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
-from gateway.errors import Refusal, invalid
+from gateway.errors import ApiError, invalid
+from gateway.jwt_keys import verification_keys
+from gateway.request import RequestContext
 from gateway.settings import Settings, SettingsError
 
 CLOCK_SKEW_SECONDS: Final = 30
@@ -34,8 +29,6 @@ MAXIMUM_CACHED_TOKENS: Final = 4096
 """Verified tokens kept at hand by each process: 16 MiB at the very most."""
 LEAST_SECRET_BYTES: Final = 32
 """RFC 7518, section 3.2: a key for HS256 is at least as long as its hash."""
-LEAST_RSA_BITS: Final = 2048
-"""RFC 7518, section 3.3."""
 
 Reason = Literal["missing", "invalid", "expired", "claims", "no_key"]
 
@@ -48,8 +41,14 @@ class Identity(msgspec.Struct, frozen=True):
     tenant_id: UUID
     user_id: UUID | None = None
 
+    @property
+    def owner(self) -> bytes:
+        """Who owns what this user encrypts: the bytes of both ids."""
+        assert self.user_id is not None
+        return self.tenant_id.bytes + self.user_id.bytes
 
-class Unauthenticated(Refusal):
+
+class Unauthenticated(ApiError):
     """A 401: the caller did not say who it is, or could not prove it.
 
     reason: "missing" (no token), "invalid" (not a token, or not one of ours), "expired", "claims" (ours, but not for
@@ -83,7 +82,7 @@ class Identifier:
         self._algorithm = settings.jwt_algorithm
         self._audience = settings.jwt_audience
         self._issuer = settings.jwt_issuer
-        self._keys = _verification_keys(settings)
+        self._keys = verification_keys(settings)
         self._verified: dict[bytes, _Verified] = {}
         # PyJWT would say at the first token what check_identity says at the start.
         warnings.filterwarnings("ignore", "The HMAC key is")
@@ -91,7 +90,7 @@ class Identifier:
     def identify(self, headers: Mapping[bytes, bytes]) -> Identity:
         """The caller by its headers (names in lower case).
 
-        Raises Unauthenticated (401), Refusal 403 TENANT_MISMATCH, or Refusal 422 for a tenant header that is not valid.
+        Raises Unauthenticated (401), or ApiError: 403 TENANT_MISMATCH, 422 for a tenant header that is not valid.
         """
         authorization = headers.get(b"authorization")
         if authorization is not None:
@@ -101,7 +100,7 @@ class Identifier:
             if verified is not None:
                 tenant_header = headers.get(b"x-tenant-id")
                 if tenant_header is not None and tenant_header.strip().lower() != verified.tenant_header:
-                    raise Refusal(403, "TENANT_MISMATCH", "X-Tenant-ID names another tenant than the token does.")
+                    raise ApiError(403, "TENANT_MISMATCH", "X-Tenant-ID names another tenant than the token does.")
                 return verified.identity
         if not self._trusts_header:
             raise Unauthenticated("missing", "A bearer token is needed.")
@@ -184,6 +183,17 @@ _CLAIM_MESSAGE: Final[Mapping[type[Exception], str]] = {
     jwt.InvalidIssuerError: "The token is from another issuer.",
     jwt.InvalidIssuedAtError: "The token's iat is not a time.",
 }
+
+
+def identify(context: RequestContext, identifier: Identifier, *, is_for_users: bool) -> Identity:
+    """The caller of a request. Raises Unauthenticated when a user is needed and the caller is none."""
+    if is_for_users and b"authorization" not in context.headers:
+        raise Unauthenticated("missing", "This is for users: a bearer token with sub is needed.")
+    identity = identifier.identify(context.headers)
+    context.tenant_id = identity.tenant_id
+    if is_for_users and identity.user_id is None:
+        raise Unauthenticated("missing", "This is for users: the token names none in sub.")
+    return identity
 
 
 def issue_token(
@@ -277,83 +287,3 @@ def _uuid(text: str) -> UUID | None:
     except ValueError:
         return None
     return found if str(found) == text.lower() else None
-
-
-def _verification_keys(settings: Settings) -> Mapping[str | None, Any]:
-    """The keys that verify tokens, by their kid; none: tokens can't be verified. Raises SettingsError."""
-    if settings.jwt_algorithm == "HS256":
-        if settings.jwt_secret_key is None:
-            return {}
-        try:
-            key = jwt.get_algorithm_by_name("HS256").prepare_key(settings.jwt_secret_key)
-        except jwt.InvalidKeyError:
-            raise SettingsError("JWT_SECRET_KEY: this is a public key, which everybody may know") from None
-        return {None: key}
-    if settings.jwt_public_key is None:
-        return {}
-    text = _key_text(settings.jwt_public_key)
-    if "PRIVATE KEY" in text:
-        raise SettingsError("JWT_PUBLIC_KEY: this is a private key; the gateway needs the public one only")
-    keys = _keys_of_set(text, settings.jwt_algorithm) if text.startswith("{") else {None: _key_of_pem(text)}
-    usable = {key_id: key for key_id, key in keys.items() if _is_for(settings.jwt_algorithm, key)}
-    if not usable:
-        raise SettingsError(f"JWT_PUBLIC_KEY: no key for {settings.jwt_algorithm} in it")
-    for key in usable.values():
-        if isinstance(key, RSAPublicKey) and key.key_size < LEAST_RSA_BITS:
-            raise SettingsError(f"JWT_PUBLIC_KEY: {key.key_size} bits are too few, {LEAST_RSA_BITS} are needed")
-    return usable
-
-
-def _key_text(value: str) -> str:
-    """PEM or JSON as it was given, or read from the file that was named."""
-    # In many an environment file a line end is written as two characters.
-    text = value.strip().replace("\\n", "\n")
-    if text.startswith(("-----BEGIN", "{")):
-        return text
-    try:
-        return Path(value).read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not a text file"
-        raise SettingsError(
-            f"JWT_PUBLIC_KEY: expected a public key in PEM, a JSON Web Key Set, or a file with either: {reason}"
-        ) from None
-
-
-def _key_of_pem(text: str) -> Any:
-    try:
-        return load_pem_public_key(text.encode())
-    except (ValueError, UnsupportedAlgorithm):
-        raise SettingsError("JWT_PUBLIC_KEY: this is not a public key in PEM") from None
-
-
-def _keys_of_set(text: str, algorithm: str) -> Mapping[str | None, Any]:
-    """The keys of a JSON Web Key Set (RFC 7517) that are for signatures by the algorithm."""
-    try:
-        entries = msgspec.convert(msgspec.json.decode(text)["keys"], list[dict[str, Any]])
-    except (msgspec.MsgspecError, KeyError, TypeError):
-        raise SettingsError('JWT_PUBLIC_KEY: this is not a JSON Web Key Set, {"keys": [{…}]}') from None
-    if any("d" in entry or entry.get("kty") == "oct" for entry in entries):
-        raise SettingsError("JWT_PUBLIC_KEY: the set holds a private key; the gateway needs the public ones only")
-    keys: dict[str | None, Any] = {}
-    for entry in entries:
-        if entry.get("use", "sig") != "sig" or entry.get("alg", algorithm) != algorithm:
-            continue
-        try:
-            key = jwt.PyJWK(entry, algorithm).key
-        except (jwt.PyJWTError, ValueError, TypeError):
-            continue  # of another kind than the algorithm's
-        if not _is_for(algorithm, key):
-            continue
-        key_id = entry.get("kid")
-        if key_id in keys:
-            raise SettingsError(f"JWT_PUBLIC_KEY: two keys of the set have the kid {key_id!r}")
-        keys[key_id] = key
-    return keys
-
-
-def _is_for(algorithm: str, key: Any) -> bool:
-    if algorithm == "RS256":
-        return isinstance(key, RSAPublicKey)
-    if algorithm == "ES256":
-        return isinstance(key, EllipticCurvePublicKey) and isinstance(key.curve, SECP256R1)
-    return isinstance(key, (Ed25519PublicKey, Ed448PublicKey))

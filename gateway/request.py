@@ -7,16 +7,15 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from uuid import UUID
 
 if TYPE_CHECKING:
-    from litestar.types import Receive, Scope, Send
+    from litestar.types import Receive, Scope
 
-from gateway.errors import Refusal, envelope
+from gateway.errors import ApiError
 
 _PRINTABLE: Final = re.compile(rb"[\x21-\x7e]{1,128}")
 _TRACE_PARENT: Final = re.compile(
     rb"(?:00(?=.{53}$)|(?!00|ff)[0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?"
 )
 """W3C Trace Context: version, trace id, parent id, flags; only versions after 00 may have more behind them."""
-JSON: Final = (b"content-type", b"application/json")
 
 
 def _taken_over(value: bytes | None) -> str | None:
@@ -42,7 +41,7 @@ def _joined(raw_headers: Any) -> dict[bytes, bytes]:
     return {name: b", ".join(several) for name, several in values.items()}
 
 
-class Exchange:
+class RequestContext:
     """One request on its way. It travels in the ASGI scope."""
 
     __slots__ = (
@@ -87,65 +86,39 @@ class Exchange:
         """Request headers that the answer depends on. Litestar's CORS puts its own in place of what it is handed."""
 
 
-def exchange_of(scope: "Scope") -> Exchange:
+def context_of(scope: "Scope") -> RequestContext:
     """The exchange that a scope carries."""
-    return cast("Exchange", scope["cardbase.exchange"])  # type: ignore[typeddict-item]
+    return cast("RequestContext", scope["cardbase.context"])  # type: ignore[typeddict-item]
 
 
-async def read_body(exchange: Exchange, receive: "Receive", maximum_bytes: int) -> bytes:
-    """The request's body. Raises Refusal 413 above maximum_bytes, before reading it where its length is declared."""
-    declared = exchange.headers.get(b"content-length", b"0")
+async def read_body(context: RequestContext, receive: "Receive", maximum_bytes: int) -> bytes:
+    """The request's body. Raises ApiError 413 above maximum_bytes, before reading it where its length is declared."""
+    declared = context.headers.get(b"content-length", b"0")
     if declared.isdigit() and int(declared) > maximum_bytes:
         raise too_large(maximum_bytes)
-    message: Any = await receive()
-    if message["type"] == "http.disconnect":
-        raise Refusal(400, message="The client closed the connection before the body was complete.")
-    if not message.get("more_body"):
-        body: bytes = message.get("body", b"")
-        if len(body) > maximum_bytes:
-            raise too_large(maximum_bytes)
-        return body
-    chunks = [message.get("body", b"")]
-    size = len(chunks[0])
-    while message.get("more_body"):
-        message = await receive()
+    chunks: list[bytes] = []
+    size, has_more = 0, True
+    while has_more:
+        message: Any = await receive()
         if message["type"] == "http.disconnect":
-            raise Refusal(400, message="The client closed the connection before the body was complete.")
+            raise ApiError(400, message="The client closed the connection before the body was complete.")
         chunks.append(message.get("body", b""))
         size += len(chunks[-1])
+        has_more = message.get("more_body", False)
         if size > maximum_bytes:
             raise too_large(maximum_bytes)
-    return b"".join(chunks)
+    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
-def too_large(maximum_bytes: int) -> Refusal:
+def too_large(maximum_bytes: int) -> ApiError:
     """A 413 that says how much is allowed."""
-    return Refusal(413, message=f"The body has more than {maximum_bytes} bytes. Send it in parts.")
+    return ApiError(413, message=f"The body has more than {maximum_bytes} bytes. Send it in parts.")
 
 
-async def send_body(send: "Send", status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
-    """Sends a whole answer. 204 and 304 have no body, and say nothing of one (RFC 9110, sections 15.3.5 and 15.4.5).
-
-    To a HEAD request the server itself sends the headers alone.
-    """
-    if status in (204, 304):
-        body = b""
-    else:
-        headers.append((b"content-length", str(len(body)).encode()))
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body, "more_body": False})
-
-
-def note(exchange: Exchange, refusal: Refusal, error: BaseException) -> None:
+def record_error(context: RequestContext, api_error: ApiError, error: BaseException) -> None:
     """Keeps for log and metrics what a request was refused for."""
-    exchange.code = refusal.code
-    exchange.error = error if refusal.status >= 500 else None
-    exchange.idempotency = {"IDEMPOTENCY_KEY_REUSED": "reused", "IDEMPOTENCY_IN_PROGRESS": "in_progress"}.get(
-        refusal.code
+    context.code = api_error.code
+    context.error = error if api_error.status >= 500 else None
+    context.idempotency = {"IDEMPOTENCY_KEY_REUSED": "reused", "IDEMPOTENCY_IN_PROGRESS": "in_progress"}.get(
+        api_error.code
     )
-
-
-async def send_refusal(exchange: Exchange, send: "Send", refusal: Refusal) -> None:
-    """Sends an error in the one envelope."""
-    headers = [JSON, *((name.lower().encode(), value.encode()) for name, value in refusal.headers.items())]
-    await send_body(send, refusal.status, headers, envelope(refusal, exchange.request_id))

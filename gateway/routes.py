@@ -6,69 +6,16 @@ idempotency_ttl_hours (setting), if_match (header If-Match), cleared_fields (the
 """
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Final, Literal, NamedTuple
 
-from gateway.database.pool import HEAVY, LIGHT, Sharing
-from gateway.schemas.cards import (
-    Card,
-    CardInput,
-    CardPage,
-    CreateCards,
-    CreatedCard,
-    CreatedCards,
-    ListCards,
-    ListUsage,
-    RetrieveCards,
-    RetrievedCards,
-    TrackedUsage,
-    TrackUsage,
-    UpdateCard,
-    UsagePage,
-)
-from gateway.schemas.events import Event, FollowEvents
-from gateway.schemas.jobs import EnqueuedJob, EnqueueJob, EnqueueTestJob, Job, ListJobs
-from gateway.schemas.people import (
-    FoundUser,
-    Login,
-    Logout,
-    Preferences,
-    Refresh,
-    Register,
-    SearchUsers,
-    SignedIn,
-    UpdatePreferences,
-    UpdateUser,
-    User,
-)
-from gateway.schemas.resources import (
-    Conversation,
-    CreateConversation,
-    CreateIntegration,
-    CreateMemory,
-    CreateMessages,
-    CreateTask,
-    Integration,
-    ListConversations,
-    ListIntegrations,
-    ListMemories,
-    ListMessages,
-    ListTasks,
-    Memory,
-    Message,
-    Page,
-    Success,
-    Task,
-    UpdateConversation,
-    UpdateIntegration,
-    UpdateMemory,
-    UpdateMessage,
-    UpdateTask,
-)
-from gateway.schemas.search import Matches, Search
+from gateway.database.statement import HEAVY_BATCH, LIGHT_BATCH, BatchPolicy
+from gateway.schemas import cards, events, jobs, people, resources, search
+from gateway.schemas.resources import Page, Success
 
 
 class Source(NamedTuple):
-    """The rows that an answer is made of, and nothing else: those of a table that are the user's, or the tenant's.
+    """The rows that a cached answer is made of, and nothing else: a user's, or a tenant's, of one table.
 
     Changes of the table are announced by the trigger app.announce_change.
     """
@@ -89,406 +36,298 @@ class Route(NamedTuple):
     """Shape of the request's body."""
     query: type | None = None
     """Shape of the query string."""
-    takes: tuple[str, ...] = ()
-    """Further parameters that the gateway fills. With user_id the route is for users."""
+    injected_parameters: tuple[str, ...] = ()
+    """Parameters that the gateway fills itself. With user_id the route is for users."""
     is_for_tenants: bool = False
-    """Whether it is also for callers who are no user: then user_id is null."""
-    errors: tuple[str, ...] = ()
-    """Error codes beyond those that every route has."""
-    sharing: Sharing | None = None
-    """How short calls that wait share statements. None: they don't."""
+    """Whether callers without a user may call it as well: user_id is null then."""
+    own_errors: tuple[str, ...] = ()
+    """Error codes beyond those of every route and of the injected parameters."""
+    batch_policy: BatchPolicy | None = None
+    """How short calls that wait are batched. None: each call runs alone."""
     is_read_only: bool = False
-    """Whether the function changes nothing."""
+    """Whether the function changes nothing: a batch of its calls may run twice."""
     is_search: bool = False
     """Whether SEARCH_RATE_LIMIT_PER_MINUTE holds here, too."""
     handler: str = ""
-    """Answers in place of the plain call: for what the database must not see, such as a password."""
+    """Runs in place of the plain call, for what the database must not see, such as a password."""
     cached: Source | None = None
-    """Answers are kept until these rows change. The function must be STABLE, and for users."""
+    """The answer is cached until these rows change. The function must be STABLE, and for users."""
+
+    @property
+    def is_for_users(self) -> bool:
+        """Whether only users may call it."""
+        return "user_id" in self.injected_parameters and not self.is_for_tenants
+
+    @property
+    def errors(self) -> tuple[str, ...]:
+        """Error codes beyond those of every route."""
+        idempotency = IDEMPOTENCY_ERRORS if "idempotency_key" in self.injected_parameters else ()
+        precondition = ("PRECONDITION_FAILED",) if "if_match" in self.injected_parameters else ()
+        return (*self.own_errors, *precondition, *idempotency)
 
 
-IDEMPOTENT: Final = ("idempotency_key", "idempotency_ttl_hours")
+Options = dict[str, Any]
+"""Fields that several routes have alike."""
+
+get, post, patch, delete = (partial(Route, method) for method in ("GET", "POST", "PATCH", "DELETE"))
+
 IDEMPOTENCY_ERRORS: Final = ("IDEMPOTENCY_KEY_REUSED", "IDEMPOTENCY_IN_PROGRESS")
-USER: Final = ("user_id",)
-USER_UPDATE: Final = ("user_id", "cleared_fields")
+IDEMPOTENT: Final[Options] = {"injected_parameters": ("idempotency_key", "idempotency_ttl_hours")}
+MATCHED: Final[Options] = {"injected_parameters": ("if_match",)}
+USER: Final[Options] = {"injected_parameters": ("user_id",)}
+USER_CLEARING: Final[Options] = {"injected_parameters": ("user_id", "cleared_fields")}
+USER_IDEMPOTENT: Final[Options] = {"injected_parameters": ("user_id", "idempotency_key", "idempotency_ttl_hours")}
+
+
+def missing(resource: str) -> Options:
+    """The error of a route below one resource that may not be there."""
+    return {"own_errors": (f"{resource.upper()}_NOT_FOUND",)}
+
+
+def crud(
+    path: str,
+    resource: str,
+    shape: Any,
+    create: type,
+    update: type,
+    query: type,
+    *,
+    clears: bool = False,
+    handled_errors: tuple[str, ...] = (),
+) -> tuple[Route, ...]:
+    """The five routes of a resource that belongs to users.
+
+    clears           whether a null in a change clears the field
+    handled_errors   further errors of the routes that write, which have handlers then, named like their functions
+    """
+    one, plural = f"{path}/{{id}}", path.rpartition("/")[2]
+    success, page = Success[shape], Page[shape]
+    changing = USER_CLEARING if clears else USER
+    not_found = missing(resource)["own_errors"]
+    routes = (
+        post(path, f"create_{resource}", {201: success}, create, **USER, own_errors=handled_errors),
+        get(path, f"list_{plural}", {200: page}, query=query, **USER),
+        get(one, f"get_{resource}", {200: success}, **USER, own_errors=not_found),
+        patch(one, f"update_{resource}", {200: success}, update, **changing, own_errors=(*not_found, *handled_errors)),
+        delete(one, f"delete_{resource}", {204: None}, **USER, own_errors=not_found),
+    )
+    if handled_errors:
+        return tuple(each._replace(handler=each.function) if each.body else each for each in routes)
+    return routes
+
 
 CARDS: Final = (
-    Route(
-        "POST",
+    post(
         "/api/v1/cards/batch",
         "create_cards",
-        {201: CreatedCards, 200: CreatedCards},
-        body=CreateCards,
-        takes=IDEMPOTENT,
-        errors=IDEMPOTENCY_ERRORS,
-        sharing=HEAVY,
+        {201: cards.CreatedCards, 200: cards.CreatedCards},
+        cards.CreateCards,
+        **IDEMPOTENT,
+        batch_policy=HEAVY_BATCH,
     ),
-    Route(
-        "POST",
+    post(
         "/api/v1/cards/retrieve",
         "retrieve_cards",
-        {200: RetrievedCards},
-        body=RetrieveCards,
-        sharing=LIGHT,
+        {200: cards.RetrievedCards},
+        cards.RetrieveCards,
+        batch_policy=LIGHT_BATCH,
         is_read_only=True,
     ),
-    Route(
-        "POST",
+    post(
         "/api/v1/cards/{card_id}/usage",
         "track_usage",
-        {200: TrackedUsage},
-        body=TrackUsage,
-        errors=("CARD_NOT_FOUND",),
-        sharing=LIGHT,
+        {200: cards.TrackedUsage},
+        cards.TrackUsage,
+        **missing("card"),
+        batch_policy=LIGHT_BATCH,
     ),
-    Route(
-        "GET",
+    get(
         "/api/v1/cards/{card_id}/usage",
         "list_usage",
-        {200: UsagePage},
-        query=ListUsage,
-        errors=("CARD_NOT_FOUND",),
+        {200: cards.UsagePage},
+        query=cards.ListUsage,
+        **missing("card"),
     ),
-    Route(
-        "POST",
+    post(
         "/api/v1/cards",
         "create_card",
-        {201: CreatedCard, 200: CreatedCard},
-        body=CardInput,
-        takes=IDEMPOTENT,
-        errors=IDEMPOTENCY_ERRORS,
-        sharing=HEAVY,
+        {201: cards.CreatedCard, 200: cards.CreatedCard},
+        cards.CardInput,
+        **IDEMPOTENT,
+        batch_policy=HEAVY_BATCH,
     ),
-    Route("GET", "/api/v1/cards", "list_cards", {200: CardPage}, query=ListCards),
-    Route(
-        "GET",
+    get("/api/v1/cards", "list_cards", {200: cards.CardPage}, query=cards.ListCards),
+    get(
         "/api/v1/cards/{card_id}",
         "get_card",
-        {200: Card, 304: None},
-        errors=("CARD_NOT_FOUND",),
-        sharing=LIGHT,
+        {200: cards.Card, 304: None},
+        **missing("card"),
+        batch_policy=LIGHT_BATCH,
         is_read_only=True,
     ),
-    Route(
-        "PATCH",
+    patch(
         "/api/v1/cards/{card_id}",
         "update_card",
-        {200: Card},
-        body=UpdateCard,
-        takes=("if_match",),
-        errors=("CARD_NOT_FOUND", "DUPLICATE_CARD", "PRECONDITION_FAILED", "CONFLICT"),
+        {200: cards.Card},
+        cards.UpdateCard,
+        **MATCHED,
+        own_errors=("CARD_NOT_FOUND", "DUPLICATE_CARD", "CONFLICT"),
     ),
-    Route(
-        "DELETE",
-        "/api/v1/cards/{card_id}",
-        "delete_card",
-        {204: None},
-        takes=("if_match",),
-        errors=("CARD_NOT_FOUND", "PRECONDITION_FAILED"),
-    ),
+    delete("/api/v1/cards/{card_id}", "delete_card", {204: None}, **MATCHED, **missing("card")),
 )
 
+SIGNED_IN: Final = Success[people.SignedIn]
+SIGN_IN_ERROR: Final = "SIGN_IN_NOT_CONFIGURED"
 SIGN_IN: Final = (
-    Route(
-        "POST",
+    post(
         "/api/v1/auth/register",
         "register_user",
-        {201: Success[SignedIn]},
-        body=Register,
-        errors=("CONFLICT", "FORBIDDEN", "SIGN_IN_NOT_CONFIGURED"),
+        {201: SIGNED_IN},
+        people.Register,
+        own_errors=("CONFLICT", "FORBIDDEN", SIGN_IN_ERROR),
         handler="register",
     ),
-    Route(
-        "POST",
+    post(
         "/api/v1/auth/login",
         "start_session",
-        {200: Success[SignedIn]},
-        body=Login,
-        errors=("SIGN_IN_NOT_CONFIGURED",),
+        {200: SIGNED_IN},
+        people.Login,
+        own_errors=(SIGN_IN_ERROR,),
         handler="login",
     ),
-    Route(
-        "POST",
+    post(
         "/api/v1/auth/refresh",
         "refresh_session",
-        {200: Success[SignedIn]},
-        body=Refresh,
-        errors=("SIGN_IN_NOT_CONFIGURED",),
+        {200: SIGNED_IN},
+        people.Refresh,
+        own_errors=(SIGN_IN_ERROR,),
         handler="refresh",
     ),
-    Route("POST", "/api/v1/auth/logout", "end_session", {204: None}, body=Logout, handler="logout"),
+    post("/api/v1/auth/logout", "end_session", {204: None}, people.Logout, handler="logout"),
 )
 
+ME: Final = "/api/v1/users/me"
+PREFERENCES: Final = Success[people.Preferences]
 USERS: Final = (
-    Route(
-        "GET",
-        "/api/v1/users/me",
-        "get_user",
-        {200: Success[User]},
-        takes=USER,
-        errors=("USER_NOT_FOUND",),
-        cached=Source("users", "user"),
-    ),
-    Route(
-        "PATCH",
-        "/api/v1/users/me",
-        "update_user",
-        {200: Success[User]},
-        body=UpdateUser,
-        takes=USER_UPDATE,
-        errors=("USER_NOT_FOUND",),
-    ),
-    Route(
-        "GET",
-        "/api/v1/users/me/preferences",
-        "get_preferences",
-        {200: Success[Preferences]},
-        takes=USER,
-        cached=Source("user_preferences", "user"),
-    ),
-    Route(
-        "PATCH",
-        "/api/v1/users/me/preferences",
-        "update_preferences",
-        {200: Success[Preferences]},
-        body=UpdatePreferences,
-        takes=USER,
-    ),
-    Route(
-        "GET",
+    get(ME, "get_user", {200: Success[people.User]}, **USER, **missing("user"), cached=Source("users", "user")),
+    patch(ME, "update_user", {200: Success[people.User]}, people.UpdateUser, **USER_CLEARING, **missing("user")),
+    get(f"{ME}/preferences", "get_preferences", {200: PREFERENCES}, **USER, cached=Source("user_preferences", "user")),
+    patch(f"{ME}/preferences", "update_preferences", {200: PREFERENCES}, people.UpdatePreferences, **USER),
+    get(
         "/api/v1/users/search",
         "search_users",
-        {200: Success[list[FoundUser]]},
-        query=SearchUsers,
-        takes=USER,
+        {200: Success[list[people.FoundUser]]},
+        query=people.SearchUsers,
+        **USER,
         is_search=True,
         cached=Source("users", "tenant"),
     ),
 )
 
-MEMORIES: Final = (
-    Route("POST", "/api/v1/memories", "create_memory", {201: Success[Memory]}, body=CreateMemory, takes=USER),
-    Route("GET", "/api/v1/memories", "list_memories", {200: Page[Memory]}, query=ListMemories, takes=USER),
-    Route(
-        "GET", "/api/v1/memories/{id}", "get_memory", {200: Success[Memory]}, takes=USER, errors=("MEMORY_NOT_FOUND",)
-    ),
-    Route(
-        "PATCH",
-        "/api/v1/memories/{id}",
-        "update_memory",
-        {200: Success[Memory]},
-        body=UpdateMemory,
-        takes=USER,
-        errors=("MEMORY_NOT_FOUND",),
-    ),
-    Route("DELETE", "/api/v1/memories/{id}", "delete_memory", {204: None}, takes=USER, errors=("MEMORY_NOT_FOUND",)),
+MEMORIES: Final = crud(
+    "/api/v1/memories",
+    "memory",
+    resources.Memory,
+    resources.CreateMemory,
+    resources.UpdateMemory,
+    resources.ListMemories,
 )
-
-CONVERSATIONS: Final = (
-    Route(
-        "POST",
-        "/api/v1/conversations",
-        "create_conversation",
-        {201: Success[Conversation]},
-        body=CreateConversation,
-        takes=USER,
-    ),
-    Route(
-        "GET",
-        "/api/v1/conversations",
-        "list_conversations",
-        {200: Page[Conversation]},
-        query=ListConversations,
-        takes=USER,
-    ),
-    Route(
-        "GET",
-        "/api/v1/conversations/{id}",
-        "get_conversation",
-        {200: Success[Conversation]},
-        takes=USER,
-        errors=("CONVERSATION_NOT_FOUND",),
-    ),
-    Route(
-        "PATCH",
-        "/api/v1/conversations/{id}",
-        "update_conversation",
-        {200: Success[Conversation]},
-        body=UpdateConversation,
-        takes=USER_UPDATE,
-        errors=("CONVERSATION_NOT_FOUND",),
-    ),
-    Route(
-        "DELETE",
-        "/api/v1/conversations/{id}",
-        "delete_conversation",
-        {204: None},
-        takes=USER,
-        errors=("CONVERSATION_NOT_FOUND",),
-    ),
-    Route(
-        "POST",
-        "/api/v1/conversations/{conversation_id}/messages",
+CONVERSATIONS: Final = crud(
+    "/api/v1/conversations",
+    "conversation",
+    resources.Conversation,
+    resources.CreateConversation,
+    resources.UpdateConversation,
+    resources.ListConversations,
+    clears=True,
+)
+MESSAGES_OF: Final = "/api/v1/conversations/{conversation_id}/messages"
+MESSAGE: Final = "/api/v1/messages/{id}"
+ONE_MESSAGE: Final = Success[resources.Message]
+MESSAGES: Final = (
+    post(
+        MESSAGES_OF,
         "create_messages",
-        {201: Success[Message | list[Message]]},
-        body=CreateMessages,
-        takes=(*USER, *IDEMPOTENT),
-        errors=("CONVERSATION_NOT_FOUND", *IDEMPOTENCY_ERRORS),
+        {201: Success[resources.Message | list[resources.Message]]},
+        resources.CreateMessages,
+        **USER_IDEMPOTENT,
+        **missing("conversation"),
     ),
-    Route(
-        "GET",
-        "/api/v1/conversations/{conversation_id}/messages",
+    get(
+        MESSAGES_OF,
         "list_messages",
-        {200: Page[Message]},
-        query=ListMessages,
-        takes=USER,
-        errors=("CONVERSATION_NOT_FOUND",),
+        {200: Page[resources.Message]},
+        query=resources.ListMessages,
+        **USER,
+        **missing("conversation"),
     ),
-    Route(
-        "GET",
-        "/api/v1/messages/{id}",
-        "get_message",
-        {200: Success[Message]},
-        takes=USER,
-        errors=("MESSAGE_NOT_FOUND",),
-    ),
-    Route(
-        "PATCH",
-        "/api/v1/messages/{id}",
-        "update_message",
-        {200: Success[Message]},
-        body=UpdateMessage,
-        takes=USER,
-        errors=("MESSAGE_NOT_FOUND",),
-    ),
-    Route("DELETE", "/api/v1/messages/{id}", "delete_message", {204: None}, takes=USER, errors=("MESSAGE_NOT_FOUND",)),
+    get(MESSAGE, "get_message", {200: ONE_MESSAGE}, **USER, **missing("message")),
+    patch(MESSAGE, "update_message", {200: ONE_MESSAGE}, resources.UpdateMessage, **USER, **missing("message")),
+    delete(MESSAGE, "delete_message", {204: None}, **USER, **missing("message")),
+)
+TASKS: Final = crud(
+    "/api/v1/tasks",
+    "task",
+    resources.Task,
+    resources.CreateTask,
+    resources.UpdateTask,
+    resources.ListTasks,
+    clears=True,
+)
+INTEGRATIONS: Final = crud(
+    "/api/v1/integrations",
+    "integration",
+    resources.Integration,
+    resources.CreateIntegration,
+    resources.UpdateIntegration,
+    resources.ListIntegrations,
+    handled_errors=("ENCRYPTION_NOT_CONFIGURED",),
 )
 
-TASKS: Final = (
-    Route("POST", "/api/v1/tasks", "create_task", {201: Success[Task]}, body=CreateTask, takes=USER),
-    Route("GET", "/api/v1/tasks", "list_tasks", {200: Page[Task]}, query=ListTasks, takes=USER),
-    Route("GET", "/api/v1/tasks/{id}", "get_task", {200: Success[Task]}, takes=USER, errors=("TASK_NOT_FOUND",)),
-    Route(
-        "PATCH",
-        "/api/v1/tasks/{id}",
-        "update_task",
-        {200: Success[Task]},
-        body=UpdateTask,
-        takes=USER_UPDATE,
-        errors=("TASK_NOT_FOUND",),
-    ),
-    Route("DELETE", "/api/v1/tasks/{id}", "delete_task", {204: None}, takes=USER, errors=("TASK_NOT_FOUND",)),
-)
-
-INTEGRATIONS: Final = (
-    Route(
-        "POST",
-        "/api/v1/integrations",
-        "create_integration",
-        {201: Success[Integration]},
-        body=CreateIntegration,
-        takes=USER,
-        errors=("ENCRYPTION_NOT_CONFIGURED",),
-        handler="create_integration",
-    ),
-    Route(
-        "GET", "/api/v1/integrations", "list_integrations", {200: Page[Integration]}, query=ListIntegrations, takes=USER
-    ),
-    Route(
-        "GET",
-        "/api/v1/integrations/{id}",
-        "get_integration",
-        {200: Success[Integration]},
-        takes=USER,
-        errors=("INTEGRATION_NOT_FOUND",),
-    ),
-    Route(
-        "PATCH",
-        "/api/v1/integrations/{id}",
-        "update_integration",
-        {200: Success[Integration]},
-        body=UpdateIntegration,
-        takes=USER,
-        errors=("INTEGRATION_NOT_FOUND", "ENCRYPTION_NOT_CONFIGURED"),
-        handler="update_integration",
-    ),
-    Route(
-        "DELETE",
-        "/api/v1/integrations/{id}",
-        "delete_integration",
-        {204: None},
-        takes=USER,
-        errors=("INTEGRATION_NOT_FOUND",),
-    ),
-)
-
+JOB: Final = Success[jobs.Job]
+ENQUEUED: Final = {202: Success[jobs.EnqueuedJob]}
+ENQUEUING: Final[Options] = {**USER_IDEMPOTENT, "is_for_tenants": True}
+FOR_TENANTS: Final[Options] = {**USER, "is_for_tenants": True}
 JOBS: Final = (
-    Route(
-        "POST",
-        "/api/v1/jobs",
-        "enqueue_job",
-        {202: Success[EnqueuedJob]},
-        body=EnqueueJob,
-        takes=(*USER, *IDEMPOTENT),
-        is_for_tenants=True,
-        errors=IDEMPOTENCY_ERRORS,
-    ),
-    Route(
-        "POST",
-        "/api/v1/jobs/test",
-        "enqueue_test_job",
-        {202: Success[EnqueuedJob]},
-        body=EnqueueTestJob,
-        takes=(*USER, *IDEMPOTENT),
-        is_for_tenants=True,
-        errors=IDEMPOTENCY_ERRORS,
-    ),
-    Route(
-        "GET", "/api/v1/jobs", "list_jobs", {200: Success[list[Job]]}, query=ListJobs, takes=USER, is_for_tenants=True
-    ),
-    Route(
-        "GET",
-        "/api/v1/jobs/{id}",
-        "get_job",
-        {200: Success[Job]},
-        takes=USER,
-        is_for_tenants=True,
-        errors=("JOB_NOT_FOUND",),
-    ),
-    Route(
-        "POST",
-        "/api/v1/jobs/{id}/cancel",
-        "cancel_job",
-        {200: Success[Job]},
-        takes=USER,
-        is_for_tenants=True,
-        errors=("JOB_NOT_FOUND", "CONFLICT"),
-    ),
+    post("/api/v1/jobs", "enqueue_job", ENQUEUED, jobs.EnqueueJob, **ENQUEUING),
+    post("/api/v1/jobs/test", "enqueue_test_job", ENQUEUED, jobs.EnqueueTestJob, **ENQUEUING),
+    get("/api/v1/jobs", "list_jobs", {200: Success[list[jobs.Job]]}, query=jobs.ListJobs, **FOR_TENANTS),
+    get("/api/v1/jobs/{id}", "get_job", {200: JOB}, **FOR_TENANTS, **missing("job")),
+    post("/api/v1/jobs/{id}/cancel", "cancel_job", {200: JOB}, **FOR_TENANTS, own_errors=("JOB_NOT_FOUND", "CONFLICT")),
 )
 
 SEARCH: Final = (
-    Route(
-        "GET",
+    get(
         "/api/v1/search",
         "search",
-        {200: Matches},
-        query=Search,
-        takes=USER,
-        errors=("EMBEDDINGS_NOT_CONFIGURED",),
+        {200: search.Matches},
+        query=search.Search,
+        **USER,
+        own_errors=("EMBEDDINGS_NOT_CONFIGURED",),
         is_search=True,
         handler="search",
     ),
 )
 
-ROUTES: Final = (*CARDS, *SIGN_IN, *USERS, *MEMORIES, *CONVERSATIONS, *TASKS, *INTEGRATIONS, *JOBS, *SEARCH)
+ROUTES: Final = (
+    *CARDS,
+    *SIGN_IN,
+    *USERS,
+    *MEMORIES,
+    *CONVERSATIONS,
+    *MESSAGES,
+    *TASKS,
+    *INTEGRATIONS,
+    *JOBS,
+    *SEARCH,
+)
 
-EVENTS: Final = Route(
-    "GET",
+EVENTS: Final = get(
     "/api/v1/events",
     "read_events",
-    {200: Event},
-    query=FollowEvents,
-    takes=USER,
-    errors=("TOO_MANY_STREAMS",),
+    {200: events.Event},
+    query=events.FollowEvents,
+    **USER,
+    own_errors=("TOO_MANY_STREAMS",),
 )
-"""Not of the table: gateway/events/endpoint.py answers it, with as many calls as it takes."""
+"""Not in the table: gateway/events/endpoint.py serves it, with as many calls as it takes."""

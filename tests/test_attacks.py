@@ -175,7 +175,7 @@ def test_route_refuses_callers_that_prove_nothing(
     for name, headers_of in UNPROVEN.items():
         response = client.request(**request, headers=headers_of(scene.ours, scene.theirs))
         assert (name, response.status_code) == (name, 401)
-        assert response.json() == shapes.refusal("UNAUTHENTICATED", shapes.Like("a sentence", r"[A-Z].+\."))
+        assert response.json() == shapes.api_error("UNAUTHENTICATED", shapes.Like("a sentence", r"[A-Z].+\."))
         challenge = response.headers["www-authenticate"]
         assert challenge == "Bearer" or challenge.startswith('Bearer error="invalid_token", error_description="')
         attempts.count("HTTP: routes, callers that prove nothing")
@@ -254,7 +254,9 @@ def test_another_tenants_rows_are_as_nobodys(
 
 
 @pytest.mark.parametrize(
-    "route", [route for route in CLOSED_ROUTES if about_rows(route) and "user_id" in route.takes], ids=name_of
+    "route",
+    [route for route in CLOSED_ROUTES if about_rows(route) and "user_id" in route.injected_parameters],
+    ids=name_of,
 )
 def test_another_users_token_of_the_same_tenant_is_as_nobodys(
     route: Route, scene: Scene, client: httpx.Client, attempts: Attempts
@@ -445,7 +447,7 @@ def test_rpc_arguments_are_only_ever_text(scene: Scene, client: httpx.Client, at
     assert scene.fingerprint(scene.theirs) == before
 
 
-def exchange(gateway: Gateway, request: bytes) -> bytes:
+def context(gateway: Gateway, request: bytes) -> bytes:
     """Sends bytes as they are; answers all that comes back until the gateway ends the connection."""
     with socket.create_connection(("127.0.0.1", gateway.port), timeout=30) as connection:
         connection.sendall(request)
@@ -480,7 +482,7 @@ PATHS: Final = (
 
 @pytest.mark.parametrize(("path", "status"), PATHS)
 def test_path_leads_nowhere_else(path: bytes, status: bytes, scene: Scene, attempts: Attempts) -> None:
-    answer = exchange(scene.gateway, b"GET " + path + b" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    answer = context(scene.gateway, b"GET " + path + b" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
     assert answer.split(b" ", 2)[1] == status, answer
     assert b"root:" not in answer
     attempts.count("HTTP: path tricks")
@@ -508,7 +510,7 @@ MALFORMED: Final[Mapping[str, bytes]] = {
 def test_malformed_request_is_refused_and_nothing_behind_it_is_answered(
     request_bytes: bytes, scene: Scene, attempts: Attempts
 ) -> None:
-    answer = exchange(scene.gateway, request_bytes)
+    answer = context(scene.gateway, request_bytes)
     assert answer.startswith(b"HTTP/1.1 400 "), answer
     assert answer.count(b"HTTP/1.1 ") == 1
     assert b"cards_api_requests_total" not in answer
@@ -521,7 +523,7 @@ def test_header_that_is_sent_back_is_made_up_unless_it_is_harmless(
     name: str, value: bytes, scene: Scene, attempts: Attempts
 ) -> None:
     request = b"GET /api/v1/info HTTP/1.1\r\nHost: x\r\nConnection: close\r\n%s: %s\r\n\r\n" % (name.encode(), value)
-    answer = exchange(scene.gateway, request)
+    answer = context(scene.gateway, request)
     assert answer.startswith(b"HTTP/1.1 200 ")
     head = answer.partition(b"\r\n\r\n")[0].lower()
     assert b"\r\nset-cookie:" not in head

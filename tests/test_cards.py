@@ -274,7 +274,7 @@ def test_key_with_another_request_is_refused(
     response = client.post(BATCH, json=body, headers=key)
     assert response.status_code == 422
     assert "x-idempotency-cache" not in response.headers
-    assert response.json() == shapes.refusal(
+    assert response.json() == shapes.api_error(
         "IDEMPOTENCY_KEY_REUSED",
         "The idempotency key was used for another request.",
         (
@@ -478,7 +478,7 @@ def test_card_of_another_tenant_is_as_absent_as_one_that_never_was(
         response = other_client.post(usage(absent), json={"workflow_id": "w"})
         assert response.status_code == 404
         assert "x-event-recorded" not in response.headers
-        assert response.json() == shapes.refusal(
+        assert response.json() == shapes.api_error(
             "CARD_NOT_FOUND",
             "Card not found.",
             ("card_id", f"The tenant has no active card {absent}. api.list_cards lists the cards there are."),

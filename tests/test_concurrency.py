@@ -18,8 +18,9 @@ from support.locks import waiting_for_locks
 from support.servers import Database
 from support.tables import EMPTY, query, row_counts
 
-from gateway.database.pool import Database as Pool
-from gateway.database.pool import Statement
+from gateway.database.calls import Calls
+from gateway.database.pool import Pool
+from gateway.database.statement import CallStatement
 from gateway.endpoint import Call
 from gateway.identity import Identifier
 from gateway.routes import ROUTES
@@ -356,13 +357,13 @@ class Usage(NamedTuple):
 class Tracker:
     """Tracks usage as the gateway does, in this process: its statement, its pool."""
 
-    def __init__(self, pool: Pool, settings: Settings) -> None:
-        self.pool = pool
-        self.statement = statement_of("track_usage", pool, settings)
+    def __init__(self, calls: Calls, settings: Settings) -> None:
+        self.calls = calls
+        self.statement = statement_of("track_usage", calls, settings)
 
     async def __call__(self, tenant_id: UUID, card_id: str, workflow_id: str | None = None) -> Usage:
         arguments = [tenant_id, UUID(card_id), workflow_id, None, None]
-        reply = await self.pool.call(self.statement, arguments, tenant_id)
+        reply = await self.calls.call(self.statement, arguments, tenant_id)
         assert reply.status == 200
         assert reply.body is not None
         body = json.loads(reply.body)
@@ -373,21 +374,21 @@ class Tracker:
 class Creator:
     """Creates cards as the gateway does."""
 
-    def __init__(self, pool: Pool, settings: Settings) -> None:
-        self.pool = pool
-        self.statement = statement_of("create_cards", pool, settings)
+    def __init__(self, calls: Calls, settings: Settings) -> None:
+        self.calls = calls
+        self.statement = statement_of("create_cards", calls, settings)
 
     async def __call__(self, tenant_id: UUID, entries: list[dict[str, Any]], key: str | None = None) -> Answer:
         arguments = [tenant_id, json.dumps(entries).encode(), None, None, key, 24]
-        reply = await self.pool.call(self.statement, arguments, tenant_id)
+        reply = await self.calls.call(self.statement, arguments, tenant_id)
         assert reply.body is not None
         return Answer(reply.status, json.loads(reply.headers or "{}"), reply.body)
 
 
-def statement_of(function: str, pool: Pool, settings: Settings) -> Statement:
+def statement_of(function: str, calls: Calls, settings: Settings) -> CallStatement:
     """What the gateway calls a function with."""
     (route,) = (route for route in ROUTES if route.function == function)
-    return Call(route, Identifier(settings), pool, settings).statement
+    return Call(route, Identifier(settings), calls, settings).statement
 
 
 T = TypeVar("T")
@@ -402,15 +403,16 @@ def creator(database: Database, **settings: Any) -> AbstractAsyncContextManager[
 
 
 @asynccontextmanager
-async def opened(make: Callable[[Pool, Settings], T], database: Database, **settings: Any) -> AsyncIterator[T]:
+async def opened(make: Callable[[Calls, Settings], T], database: Database, **settings: Any) -> AsyncIterator[T]:
     """A way to the database, idle again at the end."""
     configuration = settings_of(**settings)
     pool = Pool(database.url("cardbase_gateway"), configuration)
+    calls = Calls(pool, configuration)
     await pool.open()
     try:
-        yield make(pool, configuration)
+        yield make(calls, configuration)
         # A statement whose callers have left is still at work for a moment.
-        await asyncio.to_thread(wait_until, lambda: (pool.in_use, pool.waiting) == (0, 0))
+        await asyncio.to_thread(wait_until, lambda: (pool.in_use, calls.waiting) == (0, 0))
     finally:
         await pool.close()
 
@@ -453,7 +455,7 @@ async def test_tenants_that_share_a_statement_keep_apart(database: Database) -> 
         assert [answer.recorded for answer in answers].count(True) == 10
         strangers = [track(tenant_id, ids[other]) for tenant_id, other in pairwise(tenants)]
         refusals = await asyncio.gather(*strangers, return_exceptions=True)
-    assert [getattr(refusal, "sqlstate", refusal) for refusal in refusals] == ["PT404"] * 9
+    assert [getattr(api_error, "sqlstate", api_error) for api_error in refusals] == ["PT404"] * 9
     for tenant_id in tenants:
         counted = query(database, tenant_id, "select sum(usage_count) from app.card_usage_totals")
         assert int(counted) == 10
@@ -549,7 +551,7 @@ async def test_call_that_was_told_to_come_again_has_no_effect_later(database: Da
             await service.track(card_id, "held")
             tasks = [asyncio.create_task(track(tenant_id, card_id)) for _ in range(20)]
             refused = await asyncio.gather(*tasks[1:], return_exceptions=True)
-            assert {getattr(refusal, "code", refusal) for refusal in refused} == {"DATABASE_BUSY"}
+            assert {getattr(api_error, "code", api_error) for api_error in refused} == {"DATABASE_BUSY"}
         assert (await tasks[0]).number == 2
         assert (await track(tenant_id, card_id)).number == 3
 

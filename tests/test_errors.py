@@ -248,9 +248,9 @@ def test_bad_request_is_refused_and_nothing_stored(
     response = client.post(bad.path, content=encoded(bad.body), headers=headers)
 
     if bad.field is None:
-        expected = shapes.refusal(bad.code, bad.message)
+        expected = shapes.api_error(bad.code, bad.message)
     else:
-        expected = shapes.refusal(bad.code, A_SENTENCE, (bad.field, bad.message))
+        expected = shapes.api_error(bad.code, A_SENTENCE, (bad.field, bad.message))
     assert (response.status_code, response.json()) == (bad.status, expected)
     assert response.headers["content-type"] == "application/json"
     assert row_counts(shared_database, tenant_id) == EMPTY
@@ -261,7 +261,7 @@ def test_missing_tenant_is_refused(gateway: Gateway) -> None:
         response = client.post(BATCH, json={"cards": [CARD]})
     assert (response.status_code, response.json()) == (
         422,
-        shapes.refusal("VALIDATION_ERROR", A_SENTENCE, ("X-Tenant-ID", "This header is required.")),
+        shapes.api_error("VALIDATION_ERROR", A_SENTENCE, ("X-Tenant-ID", "This header is required.")),
     )
 
 
@@ -278,7 +278,7 @@ def test_wrong_method_is_answered_with_the_right_ones(
     client: httpx.Client, method: str, path: str, allowed: set[str]
 ) -> None:
     response = client.request(method, path, json={})
-    assert (response.status_code, response.json()) == (405, shapes.refusal("METHOD_NOT_ALLOWED", A_SENTENCE))
+    assert (response.status_code, response.json()) == (405, shapes.api_error("METHOD_NOT_ALLOWED", A_SENTENCE))
     assert set(response.headers["allow"].split(", ")) == allowed
 
 
@@ -310,14 +310,14 @@ def test_number_is_stored_or_refused_with_its_place(client: httpx.Client, expone
     else:
         assert (response.status_code, response.json()) == (
             422,
-            shapes.refusal("VALIDATION_ERROR", CANNOT_STORE, ("cards[1].content.name", NUMBER)),
+            shapes.api_error("VALIDATION_ERROR", CANNOT_STORE, ("cards[1].content.name", NUMBER)),
         )
 
 
 # --- size -----------------------------------------------------------------------------------------------------
 
 MAXIMUM_BYTES: Final = 8_388_608
-TOO_LARGE: Final = shapes.refusal(
+TOO_LARGE: Final = shapes.api_error(
     "PAYLOAD_TOO_LARGE", f"The body has more than {MAXIMUM_BYTES} bytes. Send it in parts."
 )
 
@@ -522,7 +522,7 @@ def test_generated_input_never_breaks_the_gateway(client: httpx.Client, path: st
         if response.is_error:
             refused += 1
             error = response.json()["error"]
-            assert response.json() == shapes.refusal(error["code"], A_SENTENCE) | {"error": error}
+            assert response.json() == shapes.api_error(error["code"], A_SENTENCE) | {"error": error}
             if response.status_code == 422:
                 (detail,) = error["details"]
                 assert detail["field"], body

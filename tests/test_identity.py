@@ -12,7 +12,7 @@ import pytest
 from support.gateways import run_cardbase, wait_until
 from support.tokens import OTHER_SECRET, SECRET, key_pair, token, unsigned
 
-from gateway.errors import Refusal
+from gateway.errors import ApiError
 from gateway.identity import (
     MAXIMUM_CACHED_TOKENS,
     Identifier,
@@ -41,8 +41,8 @@ def headers_of(authorization: str | None = None, tenant: object = None) -> dict[
     return headers
 
 
-def refused(refuser: Identifier, headers: dict[bytes, bytes]) -> Refusal:
-    with pytest.raises(Refusal) as caught:
+def refused(refuser: Identifier, headers: dict[bytes, bytes]) -> ApiError:
+    with pytest.raises(ApiError) as caught:
         refuser.identify(headers)
     return caught.value
 
@@ -86,9 +86,9 @@ def test_public_key_verifies_in_each_form(algorithm: str, form: str, tmp_path: P
         token(TENANT, key=pair.private, algorithm=algorithm, headers={"kid": "none"}) if "JWKS" in form else "x",
         token(TENANT, key=pair.private, algorithm=algorithm) if "JWKS" in form else "x",
     ):
-        refusal = refused(refuser, headers_of(f"Bearer {bad}"))
-        assert isinstance(refusal, Unauthenticated)
-        assert refusal.reason == "invalid"
+        api_error = refused(refuser, headers_of(f"Bearer {bad}"))
+        assert isinstance(api_error, Unauthenticated)
+        assert api_error.reason == "invalid"
 
 
 def test_set_of_one_key_needs_no_kid() -> None:
@@ -191,11 +191,11 @@ BAD: Final[dict[str, tuple[str, str, str]]] = {
 
 @pytest.mark.parametrize(("text", "reason", "message"), BAD.values(), ids=BAD)
 def test_bad_token_is_refused(text: str, reason: str, message: str) -> None:
-    refusal = refused(identifier(), headers_of(f"Bearer {text}"))
-    assert isinstance(refusal, Unauthenticated)
-    assert (refusal.status, refusal.code, refusal.reason) == (401, "UNAUTHENTICATED", reason)
-    assert refusal.message == message
-    assert refusal.headers == {
+    api_error = refused(identifier(), headers_of(f"Bearer {text}"))
+    assert isinstance(api_error, Unauthenticated)
+    assert (api_error.status, api_error.code, api_error.reason) == (401, "UNAUTHENTICATED", reason)
+    assert api_error.message == message
+    assert api_error.headers == {
         "WWW-Authenticate": f'Bearer error="invalid_token", error_description="{message.rstrip(".")}"'
     }
 
@@ -219,9 +219,9 @@ def test_bad_token_is_refused_where_the_header_is_believed_too(name: str) -> Non
 )
 def test_another_audience_or_issuer_is_refused(claims: dict[str, Any]) -> None:
     refuser = identifier(JWT_AUDIENCE="cardbase", JWT_ISSUER="https://login.example")
-    refusal = refused(refuser, headers_of(f"Bearer {token(TENANT, **claims)}"))
-    assert isinstance(refusal, Unauthenticated)
-    assert refusal.reason == "claims"
+    api_error = refused(refuser, headers_of(f"Bearer {token(TENANT, **claims)}"))
+    assert isinstance(api_error, Unauthenticated)
+    assert api_error.reason == "claims"
 
 
 @pytest.mark.parametrize("algorithm", ["RS256", "ES256", "EdDSA"])
@@ -260,14 +260,14 @@ def test_header_beside_a_token_that_names_another_tenant_is_refused(name: object
     refuser = identifier(TRUST_TENANT_HEADER=trust)
     sent = headers_of(f"Bearer {token(TENANT)}", name)
     for _ in range(2):  # the second time the token is known
-        refusal = refused(refuser, sent)
-        assert (refusal.status, refusal.code) == (403, "TENANT_MISMATCH")
+        api_error = refused(refuser, sent)
+        assert (api_error.status, api_error.code) == (403, "TENANT_MISMATCH")
 
 
 def test_header_alone_is_not_believed_once_there_is_a_key() -> None:
-    refusal = refused(identifier(), headers_of(tenant=TENANT))
-    assert isinstance(refusal, Unauthenticated)
-    assert (refusal.reason, refusal.headers) == ("missing", {"WWW-Authenticate": "Bearer"})
+    api_error = refused(identifier(), headers_of(tenant=TENANT))
+    assert isinstance(api_error, Unauthenticated)
+    assert (api_error.reason, api_error.headers) == ("missing", {"WWW-Authenticate": "Bearer"})
 
 
 def test_header_alone_is_believed_while_there_is_no_key() -> None:
@@ -281,28 +281,28 @@ def test_header_alone_is_believed_beside_a_key_where_that_is_asked_for() -> None
 
 
 def test_header_is_not_believed_where_that_is_forbidden() -> None:
-    refusal = refused(identifier(JWT_SECRET_KEY="", TRUST_TENANT_HEADER="false"), headers_of(tenant=TENANT))
-    assert refusal.status == 401
+    api_error = refused(identifier(JWT_SECRET_KEY="", TRUST_TENANT_HEADER="false"), headers_of(tenant=TENANT))
+    assert api_error.status == 401
 
 
 @pytest.mark.parametrize("name", [None, "", "acme", TENANT.hex, f"{{{TENANT}}}", f"{TENANT}, {OTHER}", "é" * 18])
 def test_missing_or_bad_header_is_422(name: object) -> None:
-    refusal = refused(identifier(JWT_SECRET_KEY=""), headers_of(tenant=name))
-    assert (refusal.status, refusal.code, refusal.details[0].field) == (422, "VALIDATION_ERROR", "X-Tenant-ID")
+    api_error = refused(identifier(JWT_SECRET_KEY=""), headers_of(tenant=name))
+    assert (api_error.status, api_error.code, api_error.details[0].field) == (422, "VALIDATION_ERROR", "X-Tenant-ID")
 
 
 def test_token_that_cannot_be_verified_is_refused_not_ignored() -> None:
-    refusal = refused(identifier(JWT_SECRET_KEY=""), headers_of(f"Bearer {token(TENANT)}", TENANT))
-    assert isinstance(refusal, Unauthenticated)
-    assert refusal.reason == "no_key"
+    api_error = refused(identifier(JWT_SECRET_KEY=""), headers_of(f"Bearer {token(TENANT)}", TENANT))
+    assert isinstance(api_error, Unauthenticated)
+    assert api_error.reason == "no_key"
 
 
 def test_credentials_of_another_scheme_are_for_somebody_else() -> None:
     basic = "Basic YWxpY2U6c2VjcmV0"
     assert identifier(JWT_SECRET_KEY="").identify(headers_of(basic, TENANT)) == Identity(TENANT)
-    refusal = refused(identifier(), headers_of(basic, TENANT))
-    assert isinstance(refusal, Unauthenticated)
-    assert refusal.reason == "missing"
+    api_error = refused(identifier(), headers_of(basic, TENANT))
+    assert isinstance(api_error, Unauthenticated)
+    assert api_error.reason == "missing"
 
 
 # --- what is kept at hand -----------------------------------------------------------------------------------------
@@ -324,8 +324,8 @@ def test_known_token_is_refused_once_it_has_expired() -> None:
     def is_refused() -> bool:
         try:
             knower.identify(sent)
-        except Unauthenticated as refusal:
-            return refusal.reason == "expired"
+        except Unauthenticated as api_error:
+            return api_error.reason == "expired"
         return False
 
     wait_until(is_refused)

@@ -14,9 +14,9 @@ from support.gateways import Gateway
 from support.servers import Database
 from support.tokens import ENCRYPTION_KEY, SECRET, bearer, token
 
-from gateway.errors import Refusal
+from gateway.errors import ApiError
 from gateway.identity import Identity
-from gateway.services.encryption import Sealer
+from gateway.services.encryption import Encryptor
 from gateway.settings import SettingsError, load_settings
 
 MEMORIES: Final = "/api/v1/memories"
@@ -210,7 +210,7 @@ def test_page_sizes_are_those_of_the_settings(make_gateway: Callable[..., Gatewa
         assert listed(client, TASKS)["meta"]["per_page"] == 2
         assert listed(client, TASKS, per_page=3)["meta"]["per_page"] == 3
         response = client.get(f"{TASKS}?per_page=4")
-    assert response.json() == shapes.refusal(
+    assert response.json() == shapes.api_error(
         "VALIDATION_ERROR", "The request is not valid.", ("per_page", "Expected at most 3.")
     )
 
@@ -508,7 +508,7 @@ def test_a_deleted_conversation_takes_its_messages_along(user: httpx.Client, mes
 # --- integrations ---------------------------------------------------------------------------------------------
 
 
-def test_settings_are_stored_sealed_shown_nowhere_and_can_be_opened_with_the_key(
+def test_settings_are_stored_encrypted_shown_nowhere_and_can_be_decrypted_with_the_key(
     people_gateway: Gateway, user_client: Callable[..., httpx.Client], shared_database: Database, tenant_id: UUID
 ) -> None:
     user_id = uuid4()
@@ -523,22 +523,22 @@ def test_settings_are_stored_sealed_shown_nowhere_and_can_be_opened_with_the_key
         f"select encode(sealed_settings, 'hex') from app.integrations where id = '{made['id']}'"
     )
     assert secret.encode().hex() not in row
-    sealer = Sealer(load_settings({"INTEGRATION_ENCRYPTION_KEY": ENCRYPTION_KEY}))
-    opened = sealer.open(Identity(tenant_id, user_id), bytes.fromhex(row))
+    encryptor = Encryptor(load_settings({"INTEGRATION_ENCRYPTION_KEY": ENCRYPTION_KEY}))
+    opened = encryptor.decrypt(Identity(tenant_id, user_id).owner, bytes.fromhex(row))
     assert msgspec.json.decode(opened) == {"token": secret, "deep": {"n": [None]}}
 
 
 @pytest.mark.parametrize("owner", [Identity(UUID(int=1), UUID(int=3)), Identity(UUID(int=3), UUID(int=2))])
-def test_what_is_sealed_opens_for_its_owner_alone(owner: Identity) -> None:
-    sealer = Sealer(load_settings({"INTEGRATION_ENCRYPTION_KEY": ENCRYPTION_KEY}))
-    sealed = sealer.seal(Identity(UUID(int=1), UUID(int=2)), b"secret")
-    assert sealer.open(Identity(UUID(int=1), UUID(int=2)), sealed) == b"secret"
-    assert sealer.seal(Identity(UUID(int=1), UUID(int=2)), b"secret") != sealed
-    for wrong in (sealed[:-1], sealed[:-1] + bytes([sealed[-1] ^ 1]), b"\x02" + sealed[1:], b""):
-        with pytest.raises(ValueError, match="sealed"):
-            sealer.open(Identity(UUID(int=1), UUID(int=2)), wrong)
-    with pytest.raises(ValueError, match="for somebody else"):
-        sealer.open(owner, sealed)
+def test_what_is_encrypted_can_be_decrypted_by_its_owner_alone(owner: Identity) -> None:
+    encryptor = Encryptor(load_settings({"INTEGRATION_ENCRYPTION_KEY": ENCRYPTION_KEY}))
+    encrypted = encryptor.encrypt(Identity(UUID(int=1), UUID(int=2)).owner, b"secret")
+    assert encryptor.decrypt(Identity(UUID(int=1), UUID(int=2)).owner, encrypted) == b"secret"
+    assert encryptor.encrypt(Identity(UUID(int=1), UUID(int=2)).owner, b"secret") != encrypted
+    for wrong in (encrypted[:-1], encrypted[:-1] + bytes([encrypted[-1] ^ 1]), b"\x02" + encrypted[1:], b""):
+        with pytest.raises(ValueError, match="encrypted"):
+            encryptor.decrypt(Identity(UUID(int=1), UUID(int=2)).owner, wrong)
+    with pytest.raises(ValueError, match="for another owner"):
+        encryptor.decrypt(owner.owner, encrypted)
 
 
 def test_without_a_key_integrations_are_refused_with_what_to_do(
@@ -549,7 +549,7 @@ def test_without_a_key_integrations_are_refused_with_what_to_do(
         client.headers.update(bearer(token(uuid4(), sub=str(uuid4()))))
         response = client.post(INTEGRATIONS, json=RESOURCES["integrations"].sent)
         assert response.status_code == 501
-        assert response.json() == shapes.refusal(
+        assert response.json() == shapes.api_error(
             "ENCRYPTION_NOT_CONFIGURED",
             "Integrations can't be stored here: their settings are encrypted with INTEGRATION_ENCRYPTION_KEY, "
             "which is not set.",
@@ -559,14 +559,14 @@ def test_without_a_key_integrations_are_refused_with_what_to_do(
 
 @pytest.mark.parametrize("key", ["short", "x" * 44, "VGhlc2UgYXJlIHRoaXJ0eS10d28gYnl0ZXMgb2Yga2VlZQ=="])
 def test_a_key_that_is_none_stops_the_start(key: str) -> None:
-    with pytest.raises(SettingsError, match=r"^INTEGRATION_ENCRYPTION_KEY: expected 32 bytes in base64") as caught:
-        Sealer(load_settings({"INTEGRATION_ENCRYPTION_KEY": key}))
+    with pytest.raises(SettingsError, match=r"^INTEGRATION_ENCRYPTION_KEY must be 32 bytes in base64") as caught:
+        Encryptor(load_settings({"INTEGRATION_ENCRYPTION_KEY": key}))
     assert key not in str(caught.value)
 
 
-def test_without_a_key_nothing_is_sealed() -> None:
-    with pytest.raises(Refusal) as caught:
-        Sealer(load_settings({})).seal(Identity(UUID(int=1), UUID(int=2)), b"secret")
+def test_without_a_key_nothing_is_encrypted() -> None:
+    with pytest.raises(ApiError) as caught:
+        Encryptor(load_settings({})).encrypt(Identity(UUID(int=1), UUID(int=2)).owner, b"secret")
     assert caught.value.code == "ENCRYPTION_NOT_CONFIGURED"
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import httpx
 import pytest
-from support.shapes import TIME, UUID_V7, card, refusal
+from support.shapes import TIME, UUID_V7, api_error, card
 
 CARDS = "/api/v1/cards"
 ABSENT = "018f2f6e-7c1a-7000-8000-0000000000ff"
@@ -21,7 +21,7 @@ def created(client: httpx.Client, **fields: Any) -> dict[str, Any]:
 
 def not_found(card_id: str) -> dict[str, Any]:
     message = f"The tenant has no active card {card_id}. api.list_cards lists the cards there are."
-    return refusal("CARD_NOT_FOUND", "Card not found.", ("card_id", message))
+    return api_error("CARD_NOT_FOUND", "Card not found.", ("card_id", message))
 
 
 def test_create_answers_the_card_and_its_etag(client: httpx.Client) -> None:

@@ -1,25 +1,23 @@
-"""What the database announces (NOTIFY), heard on one connection of each process, beside the pool.
+"""What the database announces (NOTIFY), received on one connection of each process that is not the pool's.
 
-The connection is opened anew whenever it is lost. What was announced meanwhile is not heard, so whoever listens is
-told that listening has begun, and looks for itself.
+A lost connection is opened again. What was announced in between is missed, so subscribers are told when listening
+begins, and look for themselves.
 """
 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 import asyncpg
 
+from gateway.database.connect import CONNECTION_ERRORS, DATABASE_ERRORS, Connection, connect
+
 RECONNECT_SECONDS: Final = 1.0
-TIME_LIMIT_SECONDS: Final = 5.0
-"""For each question to the database."""
-FAILURES: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
-"""What a question may fail by; TimeoutError is among them."""
+STATEMENT_SECONDS: Final = 5.0
 
 logger = logging.getLogger(__name__)
 
-Connection: TypeAlias = "asyncpg.Connection[Any]"
 Hear = Callable[[str], None]
 Begin = Callable[[Connection], Awaitable[None]]
 
@@ -67,7 +65,7 @@ class Listener:
         return self._hears and self._connection is not None
 
     async def ask(self, sql: str) -> Any:
-        """The one value that a statement answers. Waits for a connection, but for one attempt only. Raises FAILURES."""
+        """The one value that a statement returns. Waits for one attempt to connect. Raises DATABASE_ERRORS."""
         if self._connection is None:
             await self._attempted.wait()
         async with self._is_busy:
@@ -75,7 +73,7 @@ class Listener:
                 raise asyncpg.ConnectionDoesNotExistError("the database does not answer")
             try:
                 return await self._connection.fetchval(sql)
-            except (OSError, asyncpg.InterfaceError, asyncpg.InternalClientError):
+            except CONNECTION_ERRORS:
                 self._connection.terminate()
                 raise
 
@@ -102,7 +100,7 @@ class Listener:
                 return False
             try:
                 await self._connection.execute("select")
-            except FAILURES:
+            except DATABASE_ERRORS:
                 self._connection.terminate()
                 return False
             return True
@@ -111,18 +109,18 @@ class Listener:
         while True:
             try:
                 await self._listen()
-            except FAILURES as error:
+            except DATABASE_ERRORS as error:
                 logger.warning("the database can't be listened to", extra={"error": type(error).__name__})
             self._wake()
             await asyncio.sleep(RECONNECT_SECONDS)
 
     async def _listen(self) -> None:
-        connection: Connection = await asyncpg.connect(
+        connection = await connect(
             self._url,
-            timeout=TIME_LIMIT_SECONDS,
-            command_timeout=TIME_LIMIT_SECONDS,
-            statement_cache_size=100 if self._keeps_session else 0,
-            server_settings={"application_name": "cardbase listener"},
+            "cardbase listener",
+            connect_seconds=STATEMENT_SECONDS,
+            statement_seconds=STATEMENT_SECONDS,
+            prepared_statements=self._keeps_session,
         )
         lost = asyncio.Event()
         connection.add_termination_listener(lambda _: lost.set())

@@ -17,9 +17,9 @@ import msgspec
 from argon2 import PasswordHasher
 from argon2.exceptions import Argon2Error, InvalidHashError
 
-from gateway.database.pool import Reply
-from gateway.endpoint import Asked, Handler
-from gateway.errors import RETRY_AFTER_SECONDS, Refusal
+from gateway.database.statement import Reply
+from gateway.errors import RETRY_AFTER_SECONDS, ApiError
+from gateway.handlers.call import Handler, HandlerRequest
 from gateway.identity import Identifier, Identity, Unauthenticated, issue_token
 from gateway.schemas.people import Login, Logout, Refresh, Register
 from gateway.settings import Settings
@@ -48,11 +48,11 @@ class Passwords:
         self._threads.shutdown(wait=False)
 
     async def hash(self, password: str) -> str:
-        """A hash to store. Raises Refusal 429."""
+        """A hash to store. Raises ApiError 429."""
         return await self._in_thread(self._hasher.hash, password)
 
     async def is_right(self, password: str, password_hash: str | None) -> bool:
-        """Whether a password is the hashed one; without a hash never, after just the same work. Raises Refusal 429."""
+        """Whether a password is the hashed one; without a hash never, after just the same work. Raises ApiError 429."""
         return await self._in_thread(self._verify, password, password_hash)
 
     def _verify(self, password: str, password_hash: str | None) -> bool:
@@ -66,7 +66,7 @@ class Passwords:
 
     async def _in_thread(self, work: Callable[..., T], *arguments: Any) -> T:
         if self._waiting >= MAXIMUM_WAITING:
-            raise Refusal(
+            raise ApiError(
                 429,
                 message="Too many users are signing in. Repeat the request a little later.",
                 headers={"Retry-After": str(RETRY_AFTER_SECONDS)},
@@ -144,16 +144,16 @@ class Accounts:
         """By the names that the route table has for them."""
         return {"register": self.register, "login": self.login, "refresh": self.refresh, "logout": self.logout}
 
-    async def register(self, asked: Asked) -> Reply:
+    async def register(self, request: HandlerRequest) -> Reply:
         """Makes a user, of a new tenant or of the caller's own, and signs it in."""
         self._check_signing()
-        body: Register = asked.body
-        tenant_id = self._tenant_of(asked)
-        counted = {"address": network_of(asked.client), "attempts_per_address": self._limits["attempts_per_address"]}
-        _check_attempts(await asked.call("begin_registration", counted))
+        body: Register = request.body
+        tenant_id = self._tenant_of(request)
+        counted = {"address": network_of(request.client), "attempts_per_address": self._limits["attempts_per_address"]}
+        _check_attempts(await request.call("begin_registration", counted))
         password_hash = await self._passwords.hash(body.password)
         secret = secrets.token_bytes(SECRET_BYTES)
-        reply = await asked.call(
+        reply = await request.call(
             "register_user",
             {
                 "tenant_id": tenant_id,
@@ -166,12 +166,12 @@ class Accounts:
         )
         return self._signed_in(reply, secret)
 
-    async def login(self, asked: Asked) -> Reply:
+    async def login(self, request: HandlerRequest) -> Reply:
         """Signs in by email address and password."""
         self._check_signing()
-        body: Login = asked.body
-        attempt = {"email": body.email, "address": network_of(asked.client)}
-        begun = _check_attempts(await asked.call("begin_login", attempt | self._limits))
+        body: Login = request.body
+        attempt = {"email": body.email, "address": network_of(request.client)}
+        begun = _check_attempts(await request.call("begin_login", attempt | self._limits))
         found = None if begun.body is None else msgspec.json.decode(begun.body, type=_Credentials)
         is_right = await self._passwords.is_right(body.password, found.password_hash if found is not None else None)
         if found is None or not is_right:
@@ -179,18 +179,18 @@ class Accounts:
         secret = secrets.token_bytes(SECRET_BYTES)
         session = {"token_hash": hashlib.sha256(secret).digest(), "valid_days": self._valid_days}
         owner = {"tenant_id": found.tenant_id, "user_id": found.user_id}
-        reply = await asked.call("start_session", owner | attempt | session)
+        reply = await request.call("start_session", owner | attempt | session)
         return self._signed_in(reply, secret)
 
-    async def refresh(self, asked: Asked) -> Reply:
+    async def refresh(self, request: HandlerRequest) -> Reply:
         """Exchanges a refresh token for the next one, and a new access token."""
         self._check_signing()
-        body: Refresh = asked.body
+        body: Refresh = request.body
         token = parse_refresh_token(body.refresh_token)
         if token is None:
             raise _unknown("The refresh token is not valid.")
         following = token.next()
-        reply = await asked.call(
+        reply = await request.call(
             "refresh_session",
             {
                 "tenant_id": token.tenant_id,
@@ -204,11 +204,11 @@ class Accounts:
             raise _unknown("The refresh token is not valid.")
         return self._signed_in(reply, following.secret)
 
-    async def logout(self, asked: Asked) -> Reply:
+    async def logout(self, request: HandlerRequest) -> Reply:
         """Ends the session of a refresh token, or, without one, all sessions of the user who asks."""
-        body: Logout = asked.body
+        body: Logout = request.body
         if body.refresh_token is None:
-            identity = self._identifier.identify(asked.exchange.headers)
+            identity = self._identifier.identify(request.context.headers)
             if identity.user_id is None:
                 raise Unauthenticated("missing", "Send the refresh token, or the access token of a user.")
             owner, token_hash = (identity.tenant_id, identity.user_id), None
@@ -217,29 +217,29 @@ class Accounts:
             if token is None:
                 return Reply(204, None, None, None)
             owner, token_hash = (token.tenant_id, token.user_id), token.hash
-        return await asked.call("end_session", {"tenant_id": owner[0], "user_id": owner[1], "token_hash": token_hash})
+        return await request.call("end_session", {"tenant_id": owner[0], "user_id": owner[1], "token_hash": token_hash})
 
     def _check_signing(self) -> None:
         if self._settings.jwt_algorithm != "HS256" or self._settings.jwt_secret_key is None:
-            raise Refusal(
+            raise ApiError(
                 501,
                 "SIGN_IN_NOT_CONFIGURED",
                 "Nobody can sign in here: tokens are signed with JWT_SECRET_KEY (and JWT_ALGORITHM HS256), "
                 "which is not set.",
             )
 
-    def _tenant_of(self, asked: Asked) -> UUID:
+    def _tenant_of(self, request: HandlerRequest) -> UUID:
         """The tenant that a new user belongs to: a new one, or one that the caller belongs to."""
-        body: Register = asked.body
+        body: Register = request.body
         if body.tenant_id is None:
             return uuid4()
-        if b"authorization" not in asked.exchange.headers:
+        if b"authorization" not in request.context.headers:
             if self._settings.trusts_tenant_header:
                 return body.tenant_id  # as a header would be believed
             raise Unauthenticated("missing", "To add a user to a tenant, send a token of that tenant.")
-        identity = self._identifier.identify(asked.exchange.headers)
+        identity = self._identifier.identify(request.context.headers)
         if identity.tenant_id != body.tenant_id:
-            raise Refusal(403, message="A user can only be added to the tenant that the token is of.")
+            raise ApiError(403, message="A user can only be added to the tenant that the token is of.")
         return body.tenant_id
 
     def _signed_in(self, reply: Reply, secret: bytes) -> Reply:
@@ -274,9 +274,9 @@ def network_of(address: str) -> str:
 def _check_attempts(reply: Reply) -> Reply:
     if reply.status == 429:
         headers = msgspec.json.decode(reply.headers or b"{}", type=dict[str, str])
-        raise Refusal(429, message="Too many attempts. Repeat the request later.", headers=headers)
+        raise ApiError(429, message="Too many attempts. Repeat the request later.", headers=headers)
     return reply
 
 
-def _unknown(message: str) -> Refusal:
-    return Refusal(401, message=message, headers={"WWW-Authenticate": "Bearer"})
+def _unknown(message: str) -> ApiError:
+    return ApiError(401, message=message, headers={"WWW-Authenticate": "Bearer"})

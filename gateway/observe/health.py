@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeVar
+from typing import Any, Final, Generic, Literal, TypeVar
 
 import asyncpg
 import msgspec
@@ -12,11 +12,8 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from gateway import __version__
-from gateway.database.listener import FAILURES
+from gateway.database.connect import DATABASE_ERRORS, Connection, connect
 from gateway.schemas.operations import Health, Services, ServiceState
-
-if TYPE_CHECKING:
-    from gateway.database.pool import Database
 
 logger = logging.getLogger(__name__)
 
@@ -29,10 +26,13 @@ T = TypeVar("T")
 
 
 class HealthCheck:
-    """Asks all that the gateway depends on at once; many who ask at once share one answer."""
+    """Asks all that the gateway depends on at once; requests at the same time share one answer.
 
-    def __init__(self, url: str, database: "Database", redis_url: str | None) -> None:
-        self._pool = database
+    is_saturated: whether all connections of the pool are in use
+    """
+
+    def __init__(self, url: str, redis_url: str | None, is_saturated: Callable[[], bool]) -> None:
+        self._is_saturated = is_saturated
         self._redis = None if redis_url is None else Redis.from_url(redis_url, socket_timeout=TIME_LIMIT_SECONDS)
         self._started = monotonic()
         self._connections = _Connection(url, "cardbase health"), _Connection(url, "cardbase health of the task queue")
@@ -53,7 +53,7 @@ class HealthCheck:
         status: Literal["healthy", "degraded", "unhealthy"]
         if not is_connected:
             status = "unhealthy"
-        elif not is_deployed or self._pool.is_saturated or "disconnected" in (redis, task_queue):
+        elif not is_deployed or self._is_saturated() or "disconnected" in (redis, task_queue):
             status = "degraded"
         else:
             status = "healthy"
@@ -70,7 +70,7 @@ class HealthCheck:
     async def is_ready(self) -> bool:
         """Whether the database is there, deployed, and has a connection free."""
         _, is_deployed = await self._database.answer()
-        return is_deployed and not self._pool.is_saturated
+        return is_deployed and not self._is_saturated()
 
     async def close(self) -> None:
         """Closes its connections."""
@@ -86,12 +86,12 @@ class HealthCheck:
             await connection.ask("select 1", TIME_LIMIT_SECONDS)
         except asyncpg.TooManyConnectionsError:
             return True, False
-        except FAILURES as error:
+        except DATABASE_ERRORS as error:
             logger.warning("the database does not answer", extra={"error": type(error).__name__})
             return False, False
         try:
             return True, bool(await connection.ask("select api.is_ready()", READY_SECONDS))
-        except FAILURES as error:
+        except DATABASE_ERRORS as error:
             logger.warning("the database is not ready", extra={"error": type(error).__name__})
             return True, False
 
@@ -100,7 +100,7 @@ class HealthCheck:
             answer = await self._connections[1].ask("select api.task_queue_state()", TIME_LIMIT_SECONDS)
         except (asyncpg.UndefinedFunctionError, asyncpg.InvalidSchemaNameError):
             return "disabled"  # the database is of a version before there was one
-        except FAILURES as error:
+        except DATABASE_ERRORS as error:
             logger.warning("the task queue does not answer", extra={"error": type(error).__name__})
             return "disconnected"
         return msgspec.convert(answer, ServiceState)  # type: ignore[no-any-return]
@@ -136,21 +136,16 @@ class _Connection:
     def __init__(self, url: str, name: str) -> None:
         self._url = url
         self._name = name
-        self._connection: asyncpg.Connection[Any] | None = None
+        self._connection: Connection | None = None
 
     async def ask(self, sql: str, seconds: float) -> Any:
-        """The one value that a statement answers in time. Raises FAILURES."""
+        """The one value that a statement answers in time. Raises DATABASE_ERRORS."""
         try:
             async with asyncio.timeout(seconds):
                 if self._connection is None or self._connection.is_closed():
-                    self._connection = await asyncpg.connect(
-                        self._url,
-                        timeout=seconds,
-                        statement_cache_size=0,
-                        server_settings={"application_name": self._name},
-                    )
+                    self._connection = await connect(self._url, self._name, connect_seconds=seconds)
                 return await self._connection.fetchval(sql)
-        except FAILURES:
+        except DATABASE_ERRORS:
             self.drop()
             raise
 

@@ -11,15 +11,14 @@ import stat
 import sys
 import traceback
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final, TextIO
+from typing import Any, Final, TextIO
 from uuid import UUID
 
 import asyncpg
 import msgspec
 import structlog
 
-if TYPE_CHECKING:
-    from gateway.request import Exchange
+from gateway.request import RequestContext
 
 _encoder: Final = msgspec.json.Encoder(enc_hook=str)
 _QUIET: Final = ("asyncio", "httpcore", "uvicorn.access")
@@ -104,9 +103,9 @@ class _Logging:
     level: int = logging.INFO
 
 
-def log_request(method: str, route: str, exchange: "Exchange", seconds: float) -> None:
+def log_request(method: str, route: str, context: RequestContext, seconds: float) -> None:
     """Logs one answered request: as an error when something unforeseen was behind it."""
-    is_error = exchange.error is not None
+    is_error = context.error is not None
     if _Logging.level > (logging.ERROR if is_error else logging.INFO):
         return
     line = RequestLine(
@@ -115,17 +114,17 @@ def log_request(method: str, route: str, exchange: "Exchange", seconds: float) -
         "request",
         method,
         route,
-        exchange.status,
+        context.status,
         round(seconds * 1000, 3),
-        exchange.request_id,
-        exchange.trace_id,
-        exchange.tenant_id,
-        exchange.code,
+        context.request_id,
+        context.trace_id,
+        context.tenant_id,
+        context.code,
     )
-    if exchange.error is not None:
-        line.cause = describe(_origin(exchange.error))
-        if exchange.status == 500:
-            line.exception = _stack(exchange.error)
+    if context.error is not None:
+        line.cause = describe(_origin(context.error))
+        if context.status == 500:
+            line.exception = _stack(context.error)
     if _Logging.output is None:
         _print(line)
     else:

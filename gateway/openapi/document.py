@@ -1,13 +1,8 @@
-"""The OpenAPI 3.1 document, made of the route table, its structs and the functions' own comments; and its page.
-
-Swagger UI's files come from an installed package, so that the page needs no outside address.
-"""
+"""The OpenAPI 3.1 document, made of the route table, its structs and the functions' own comments."""
 
 import re
 from collections.abc import Iterable, Mapping
 from http import HTTPStatus
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -72,40 +67,6 @@ ANSWER_HEADERS: Final[Mapping[str, str]] = {
     "X-Trace-ID": "The trace's id, taken over or made up.",
     "X-Process-Time": "Seconds.",
 }
-SECURITY_HEADERS: Final[Mapping[str, str]] = {
-    # Swagger UI's icons are data: images in its style sheet; scripts and styles come from files alone.
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
-    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-}
-"""Of the page and its files: they run no code and show no data but their own, in nobody's frame."""
-PAGE: Final = b"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>cardbase</title>
-<link rel="icon" href="data:,">
-<link rel="stylesheet" href="/docs/swagger-ui.css">
-</head>
-<body>
-<div id="docs"></div>
-<script src="/docs/swagger-ui-bundle.js"></script>
-<script src="/docs/start.js"></script>
-</body>
-</html>
-"""
-START: Final = b"""SwaggerUIBundle({url: "/openapi.json", dom_id: "#docs", deepLinking: true, validatorUrl: null})
-"""
-
-
-def swagger_folder() -> Path:
-    """Where the installed Swagger UI keeps its files."""
-    package = find_spec("swagger_ui")
-    if package is None or package.origin is None:
-        raise ModuleNotFoundError("swagger-ui-py is not installed, though this package depends on it")
-    return Path(package.origin).parent / "static"
 
 
 def _words(comment: str) -> tuple[str, str]:
@@ -179,7 +140,7 @@ class _Document:
 
     def parameters(self, route: Route) -> list[dict[str, Any]]:
         parameters = [] if _is_for_anybody(route) else self.tenant_parameters()
-        parameters += [_header_parameter(name) for name in route.takes if name in REQUEST_HEADERS]
+        parameters += [_header_parameter(name) for name in route.injected_parameters if name in REQUEST_HEADERS]
         for name in _path_names(route):
             schema = {"type": "string", "format": "uuid"}
             parameters.append({"name": name, "in": "path", "required": True, "schema": schema})
@@ -200,7 +161,7 @@ class _Document:
             "tags": [route.path.split("/")[3]],
             "summary": summary or route.function.replace("_", " "),
             "description": description,
-            "security": self.security(is_for_users=_is_for_users(route)) if not _is_for_anybody(route) else [],
+            "security": self.security(is_for_users=route.is_for_users) if not _is_for_anybody(route) else [],
             "parameters": self.parameters(route),
             "responses": answers | self.errors(codes),
         }
@@ -237,11 +198,7 @@ class _Document:
 
 def _is_for_anybody(route: Route) -> bool:
     """Whether its callers need not say who they are, such as those who sign in."""
-    return bool(route.handler) and "user_id" not in route.takes
-
-
-def _is_for_users(route: Route) -> bool:
-    return "user_id" in route.takes and not route.is_for_tenants
+    return bool(route.handler) and "user_id" not in route.injected_parameters
 
 
 def _path_names(route: Route) -> list[str]:
@@ -302,9 +259,9 @@ def _operational(summary: str, answers: Mapping[int, Any]) -> dict[str, Any]:
     return {"get": {"operationId": name, "tags": ["operations"], "summary": summary, "responses": responses}}
 
 
-def openapi(comments: Mapping[str, str], catalog: Catalog, settings: Settings) -> dict[str, Any]:
-    """The OpenAPI 3.1 document. comments: of each function, by its name; catalog: the functions that /rpc calls."""
-    document = _Document(comments, settings)
+def openapi(catalog: Catalog, settings: Settings) -> dict[str, Any]:
+    """The OpenAPI 3.1 document. catalog: the functions, with their comments."""
+    document = _Document(catalog.comments, settings)
     paths: dict[str, Any] = {}
     for route in ROUTES:
         paths.setdefault(route.path, {})[route.method.lower()] = document.operation(route)

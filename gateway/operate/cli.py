@@ -184,7 +184,8 @@ def embed(tenant_id: UUID) -> None:
     from rich.console import Console
     from rich.progress import Progress, TextColumn
 
-    from gateway.services.embedder import EmbeddingError, MiniLM, embed_memories
+    from gateway.services.embedder import EmbeddingError, MiniLM
+    from gateway.worker.embed_memories import embed_memories
 
     settings = load_settings(os.environ)
     try:

@@ -19,6 +19,8 @@ from typing import Final
 
 import asyncpg
 
+from gateway.database.connect import DATABASE_ERRORS, connect
+
 OLDEST_SERVER: Final = 15
 ADVISORY_LOCK: Final = 0x6361726462617365  # "cardbase"
 LOCK_TIMEOUT: Final = "10s"
@@ -227,7 +229,7 @@ async def deploy(
                 await connection.execute("rollback")
                 await asyncio.sleep(random.uniform(0, 0.05 * 2**attempt))
         raise AssertionError("unreachable")
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError) as error:
+    except DATABASE_ERRORS as error:
         raise DeployError(f"the deploy failed: {_one_line(error)}") from error
     finally:
         await connection.close()
@@ -236,8 +238,8 @@ async def deploy(
 async def _connect(url: str) -> "asyncpg.Connection[asyncpg.Record]":
     try:
         # A transaction pooler between us and the server could not keep prepared statements.
-        connection = await asyncpg.connect(url, statement_cache_size=0, timeout=30)
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, ValueError) as error:
+        connection = await connect(url, "cardbase deploy")
+    except (*DATABASE_ERRORS, ValueError) as error:
         raise DeployError(f"cannot connect to the database: {_one_line(error)}") from error
     version, encoding = connection.get_server_version(), connection.get_settings().server_encoding
     if version.major >= OLDEST_SERVER and encoding == "UTF8":

@@ -6,8 +6,7 @@ Each file of db/doctor asks for one kind of fault; whatever differs from db/ its
 from pathlib import Path
 from typing import NamedTuple
 
-import asyncpg
-
+from gateway.database.connect import DATABASE_ERRORS, connect
 from gateway.operate.deploy import DEFAULT_SOURCE, DeployError, deploy
 
 
@@ -30,8 +29,8 @@ async def examine(url: str, source: Path = DEFAULT_SOURCE) -> list[Finding]:
     Raises DeployError when it can't be reached, or was not deployed to.
     """
     try:
-        connection = await asyncpg.connect(url, statement_cache_size=0, timeout=30)
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, ValueError) as error:
+        connection = await connect(url, "cardbase doctor")
+    except (*DATABASE_ERRORS, ValueError) as error:
         raise DeployError(f"cannot connect to the database: {' '.join(str(error).split())}") from error
     findings: list[Finding] = []
     try:

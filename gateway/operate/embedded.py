@@ -399,16 +399,16 @@ class _Cluster:
     def stop(self, socket_folder: Path) -> None:
         """Stops the server the fast way (open transactions are rolled back) and waits for its end."""
         deadline = time.monotonic() + STOP_SECONDS
-        asked = False
+        request = False
         while time.monotonic() < deadline:
             with _open_lock(self.folder / "server.lock") as server_lock:
                 if _take(server_lock):
                     with suppress(OSError):
                         socket_folder.rmdir()  # it may be one in /tmp
                     return
-            if not asked and (postmaster := self._postmaster()) and postmaster.pid > 0:
+            if not request and (postmaster := self._postmaster()) and postmaster.pid > 0:
                 os.kill(postmaster.pid, signal.SIGINT)
-                asked = True
+                request = True
             time.sleep(0.01)
         _say(f"the embedded PostgreSQL is still stopping after {STOP_SECONDS:.0f} s: see {self.log}")
 

@@ -7,8 +7,7 @@ import os
 from collections.abc import Mapping
 from typing import Final
 
-import asyncpg
-
+from gateway.database.connect import DATABASE_ERRORS, connected
 from gateway.observe.logs import describe
 from gateway.operate.deploy import DeployError
 from gateway.settings import Settings, SettingsError
@@ -43,14 +42,11 @@ def scram_verifier(password: str, salt: bytes, iterations: int = ITERATIONS) -> 
 async def set_passwords(url: str, passwords: Mapping[str, str]) -> None:
     """Gives roles their passwords, in one transaction. Raises DeployError."""
     try:
-        connection = await asyncpg.connect(url, statement_cache_size=0, timeout=30)
-        try:
+        async with connected(url, "cardbase deploy") as connection:
             statements = (
                 f"alter role {role} password '{scram_verifier(password, os.urandom(16))}'"
                 for role, password in passwords.items()
             )
             await connection.execute(";".join(statements))
-        finally:
-            await connection.close()
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+    except DATABASE_ERRORS as error:
         raise DeployError(f"the passwords can't be set: {describe(error)}") from error

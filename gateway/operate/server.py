@@ -14,7 +14,7 @@ from uvicorn.supervisors import Multiprocess
 
 from gateway.app import create_app
 from gateway.observe.logs import configure_logging
-from gateway.observe.metrics import FOLDER_VARIABLE, shared_folder
+from gateway.observe.processes import FOLDER_VARIABLE, shared_folder
 from gateway.operate.transport import Protocol
 from gateway.settings import Settings, load_settings
 

@@ -14,10 +14,10 @@ class Protocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begins a connection."""
-        super().connection_made(cast("asyncio.Transport", _Together(transport, self.loop)))
+        super().connection_made(cast("asyncio.Transport", CoalescingTransport(transport, self.loop)))
 
 
-class _Together:
+class CoalescingTransport:
     """A transport that keeps what is written until more is, or until the event loop turns to something else."""
 
     def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:

@@ -16,8 +16,9 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from gateway.database.listener import FAILURES, RECONNECT_SECONDS, Connection, Listener
-from gateway.rpc.errors import Failure
+from gateway.database.connect import DATABASE_ERRORS, Connection
+from gateway.database.listener import RECONNECT_SECONDS, Listener
+from gateway.rpc.errors import RpcError
 
 CHANNELS: Final = ("cardbase", "pgrst")
 RELOADS: Final = frozenset({"", "reload", "reload schema"})
@@ -109,13 +110,19 @@ class Function(msgspec.Struct, dict=True):
 class _Answer(msgspec.Struct):
     version: int
     functions: list[Function]
+    comments: dict[str, str] = {}
 
 
 class Catalog:
-    """All functions at one moment. statements: what callers make of them, kept for as long as it is."""
+    """All functions at one moment.
 
-    def __init__(self, version: int, functions: Iterable[Function]) -> None:
+    comments     of each function, by its name; of those that are not served, too
+    statements   what callers make of the functions, kept as long as the catalog is
+    """
+
+    def __init__(self, version: int, functions: Iterable[Function], comments: Mapping[str, str] | None = None) -> None:
         self.version = version
+        self.comments = comments or {}
         self.functions: dict[str, list[Function]] = {}
         self.statements: dict[Any, Any] = {}
         for function in functions:
@@ -124,7 +131,7 @@ class Catalog:
     def choose(self, name: str, names: Iterable[str], body: Literal["json", "text", "xml", "bytea"] | None) -> Function:
         """The one function to call with these argument names, or with a whole body of a kind.
 
-        Raises Failure: PGRST202 when there is none, PGRST203 when there are several.
+        Raises RpcError: PGRST202 when there is none, PGRST203 when there are several.
         """
         candidates = self.functions.get(name, [])
         given = frozenset(names)
@@ -140,7 +147,7 @@ class Catalog:
             raise _ambiguous(found)
         return found[0]
 
-    def _not_found(self, name: str, names: list[str], body: str | None, candidates: list[Function]) -> Failure:
+    def _not_found(self, name: str, names: list[str], body: str | None, candidates: list[Function]) -> RpcError:
         called, hint = f"api.{name}", None
         if body in (None, "json"):
             listed = ", ".join(names)[:1000]
@@ -151,7 +158,7 @@ class Catalog:
             hint = self._hint(name, names, candidates)
         else:
             searched = f"with a single unnamed {body} parameter"
-        return Failure(
+        return RpcError(
             404,
             "PGRST202",
             f"Could not find the function {called} in the schema cache",
@@ -169,13 +176,13 @@ class Catalog:
         return f"Perhaps you meant to call the function api.{close[0]}" if close else None
 
 
-def _ambiguous(functions: list[Function]) -> Failure:
+def _ambiguous(functions: list[Function]) -> RpcError:
     listed = ", ".join(
         f"api.{function.name}({', '.join(f'{name} => {each.type.name}' for name, each in function.arguments.items())})"
         for function in functions
     )
     hint = "Try renaming the parameters or the function itself in the database so function overloading can be resolved"
-    return Failure(300, "PGRST203", f"Could not choose the best candidate function between: {listed}", hint=hint)
+    return RpcError(300, "PGRST203", f"Could not choose the best candidate function between: {listed}", hint=hint)
 
 
 class CatalogKeeper:
@@ -213,11 +220,11 @@ class CatalogKeeper:
         self._wanted.set()
 
     async def catalog(self, seconds: float) -> Catalog:
-        """The catalog; waits for the first one. Raises Failure 503 when there is none in time."""
+        """The catalog; waits for the first one. Raises RpcError 503 when there is none in time."""
         if self.current is None:
             await self._next_attempt(seconds)
         if self.current is None:
-            raise Failure(503, "PGRST002", "Could not query the database for the schema cache. Retrying.")
+            raise RpcError(503, "PGRST002", "Could not query the database for the schema cache. Retrying.")
         return self.current
 
     async def newer(self, catalog: Catalog, seconds: float) -> Catalog | None:
@@ -241,7 +248,7 @@ class CatalogKeeper:
             try:
                 if self._wanted.is_set() or await self._is_outdated():
                     await self._load()
-            except (*FAILURES, msgspec.MsgspecError) as error:
+            except (*DATABASE_ERRORS, msgspec.MsgspecError) as error:
                 self.failures += 1
                 logger.warning("the catalog could not be read", extra={"error": type(error).__name__})
                 await self._announce()
@@ -267,7 +274,7 @@ class CatalogKeeper:
         # Cleared first: whoever asks from now on asks for another one.
         self._wanted.clear()
         answer = msgspec.json.decode(await self._listener.ask("select api.catalog()"), type=_Answer)
-        self.current = Catalog(answer.version, answer.functions)
+        self.current = Catalog(answer.version, answer.functions, answer.comments)
         self._loaded_at = monotonic()
         self.loads += 1
         await self._announce()

@@ -5,9 +5,8 @@ read-only; a transaction of several statements is opened only where the request 
 """
 
 import asyncio
-import logging
 import re
-from collections.abc import Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 from urllib.parse import unquote
@@ -15,17 +14,16 @@ from urllib.parse import unquote
 import asyncpg
 import msgspec
 
-from gateway.database.pool import Database
-from gateway.endpoint import is_known
-from gateway.errors import Refusal
+from gateway.database.pool import Pool
+from gateway.errors import ApiError
 from gateway.identity import Identifier, Identity
-from gateway.observe.metrics import Metrics
-from gateway.request import Exchange, exchange_of, read_body
+from gateway.reply import Headers, add_headers, send_answer
+from gateway.request import RequestContext, context_of, read_body
 from gateway.rpc import request as rpc_request
 from gateway.rpc.catalog import Catalog, CatalogKeeper, Function
-from gateway.rpc.errors import Failure, failure_of
+from gateway.rpc.errors import RpcError, rpc_error_of
 from gateway.rpc.request import Arguments, Preferences, Range, Wanted
-from gateway.rpc.statement import MAXIMUM_STATEMENTS, Shape, Statement, arguments_of, statement_of
+from gateway.rpc.statement import MAXIMUM_STATEMENTS, RpcStatement, Shape, arguments_of, statement_of
 from gateway.settings import Settings
 
 if TYPE_CHECKING:
@@ -40,9 +38,6 @@ ALLOWED: Final = {True: "OPTIONS,POST", False: "OPTIONS,GET,HEAD,POST"}
 """The methods of a function, by whether it is volatile."""
 
 T = TypeVar("T")
-Headers = list[tuple[bytes, bytes]]
-
-logger = logging.getLogger(__name__)
 
 
 class ClientLeft(Exception):
@@ -60,7 +55,7 @@ class _DryRun(Exception):
 class _Request(NamedTuple):
     """A request, read as far as that goes without the catalog."""
 
-    exchange: Exchange
+    context: RequestContext
     method: str
     name: str
     identity: Identity
@@ -77,7 +72,7 @@ class _Call(NamedTuple):
 
     request: _Request
     function: Function
-    statement: Statement
+    statement: RpcStatement
     arguments: list[Any]
     rows: Range
     reads_only: bool
@@ -87,76 +82,77 @@ class _Call(NamedTuple):
 class Rpc:
     """/rpc as an ASGI application.
 
-    readers: connections whose transactions are read-only; None: reads run in transactions that say so themselves.
+    readers   connections whose transactions are read-only; None: reads run in transactions that say so themselves
+    count     is told what each call says it did, api.reply.measures
     """
 
     def __init__(
         self,
         settings: Settings,
-        database: Database,
-        readers: Database | None,
+        pool: Pool,
+        readers: Pool | None,
         keeper: CatalogKeeper,
         identifier: Identifier,
-        metrics: Metrics,
+        count: Callable[[bytes | None], None],
     ) -> None:
-        self._database = database
+        self._pool = pool
         self._readers = readers
         self._keeper = keeper
         self._identifier = identifier
-        self._metrics = metrics
+        self._count = count
         self._maximum_bytes = settings.max_body_bytes
         self._ttl_hours = settings.idempotency_ttl_hours
         self._patience = settings.database_acquire_timeout_ms / 1000
 
     async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
         """Answers one request, whatever happens."""
-        exchange = exchange_of(scope)
+        context = context_of(scope)
         scope["path_template"] = ROUTE
         try:
-            status, headers, body = await self._answer(exchange, scope, receive)
+            status, headers, body = await self._answer(context, scope, receive)
         except ClientLeft:
-            exchange.status, exchange.code = CLIENT_LEFT, "CLIENT_LEFT"
+            context.status, context.code = CLIENT_LEFT, "CLIENT_LEFT"
         except Exception as error:
-            await send_failure(exchange, send, error, is_head=scope["method"] == "HEAD")  # type: ignore[typeddict-item]
+            await send_rpc_error(context, send, error, is_head=scope["method"] == "HEAD")  # type: ignore[typeddict-item]
         else:
             is_head = scope["method"] == "HEAD"  # type: ignore[typeddict-item]
-            await _send(send, status, headers, body, is_head=is_head)
+            await send_answer(send, status, headers, body, tells_length=not is_head)
 
-    async def _answer(self, exchange: Exchange, scope: "Scope", receive: "Receive") -> tuple[int, Headers, bytes]:
+    async def _answer(self, context: RequestContext, scope: "Scope", receive: "Receive") -> tuple[int, Headers, bytes]:
         method: str = scope["method"]  # type: ignore[typeddict-item]
         if method not in ("GET", "HEAD", "POST", "OPTIONS"):
-            raise Failure(405, "PGRST101", f"Cannot use the {method} method on RPC", headers={"Allow": ALLOWED[False]})
+            raise RpcError(405, "PGRST101", f"Cannot use the {method} method on RPC", headers={"Allow": ALLOWED[False]})
         name = _function_name(scope)
         catalog = await self._keeper.catalog(self._patience)
         if method == "OPTIONS":
             return await self._options(catalog, name)
         request = _Request(
-            exchange,
+            context,
             method,
             name,
-            self._identifier.identify(exchange.headers),
-            rpc_request.wanted(_header(exchange, b"accept")),
-            rpc_request.preferences(_header(exchange, b"prefer")),
+            self._identifier.identify(context.headers),
+            rpc_request.wanted(_header(context, b"accept")),
+            rpc_request.preferences(_header(context, b"prefer")),
         )
-        exchange.tenant_id = request.identity.tenant_id
-        profile = _header(exchange, b"accept-profile" if request.is_read else b"content-profile")
+        context.tenant_id = request.identity.tenant_id
+        profile = _header(context, b"accept-profile" if request.is_read else b"content-profile")
         if profile and profile not in SCHEMAS:
-            raise Failure(
+            raise RpcError(
                 406, "PGRST106", f"Invalid schema: {profile}", hint="Only the following schemas are exposed: api"
             )
-        exchange.vary = b"Accept, Prefer, Range"
+        context.vary = b"Accept, Prefer, Range"
         headers: Headers = []
         if profile:
             headers.append((b"content-profile", profile.encode("latin-1")))
         if request.preferences.applied:
             headers.append((b"preference-applied", ", ".join(request.preferences.applied).encode("latin-1")))
-        body = b"" if request.is_read else await read_body(exchange, receive, self._maximum_bytes)
+        body = b"" if request.is_read else await read_body(context, receive, self._maximum_bytes)
         try:
             call = await self._prepare(catalog, request, scope["query_string"], body)
             rows = await self._run(call, receive)
             status, answer = self._form(call, rows, headers)
         except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-            raise failure_of(error, body) from error
+            raise rpc_error_of(error, body) from error
         return status, headers, answer
 
     async def _options(self, catalog: Catalog, name: str) -> tuple[int, Headers, bytes]:
@@ -173,8 +169,8 @@ class Rpc:
         """Finds the function, in a newer catalog if need be, and makes the call ready."""
         try:
             return self._call(catalog, request, query_string, body)
-        except Failure as failure:
-            if failure.code != "PGRST202":
+        except RpcError as rpc_error:
+            if rpc_error.code != "PGRST202":
                 raise
             newer = await self._keeper.newer(catalog, self._patience)
             if newer is None:
@@ -194,16 +190,16 @@ class Rpc:
         else:
             shaping = [pair for pair in pairs if rpc_request.is_reserved(pair[0])]
             rpc_request.refuse_filters(pair for pair in pairs if pair not in shaping)
-            arguments = _body_arguments(request.exchange, pairs, body, overloads)
-        range_header = _header(request.exchange, b"range") if request.method == "GET" else None
+            arguments = _body_arguments(request.context, pairs, body, overloads)
+        range_header = _header(request.context, b"range") if request.method == "GET" else None
         rows = rpc_request.rows_wanted(shaping, range_header)
         try:
             function = catalog.choose(request.name, arguments.values, arguments.body_kind)
-        except Failure as failure:
+        except RpcError as rpc_error:
             # What can't be an argument was meant as a filter.
             unknown = ((name, value) for name, value in pairs if not any(name in each.arguments for each in overloads))
-            filter_failure = rpc_request.filters_among(unknown) if request.is_read else None
-            raise filter_failure or failure from None
+            filter_error = rpc_request.filters_among(unknown) if request.is_read else None
+            raise filter_error or rpc_error from None
         _check(request, function)
         if function.unnamed_type is not None:
             arguments = Arguments({"": body if function.unnamed_type == "bytea" else _text(body)}, is_json=False)
@@ -212,7 +208,7 @@ class Rpc:
     def _ready(
         self, catalog: Catalog, request: _Request, function: Function, arguments: Arguments, rows: Range
     ) -> _Call:
-        key = request.exchange.headers.get(b"idempotency-key")
+        key = request.context.headers.get(b"idempotency-key")
         keeps_key = (
             key is not None
             and not request.is_read
@@ -240,7 +236,7 @@ class Rpc:
             "user_id": request.identity.user_id,
             "idempotency_key": None if key is None else key.decode("latin-1"),
             "idempotency_ttl_hours": self._ttl_hours,
-            "if_match": _header(request.exchange, b"if-match") or None,
+            "if_match": _header(request.context, b"if-match") or None,
             "cleared_fields": sorted(name for name, value in arguments.values.items() if value is None),
             "/offset": rows.offset,
             "/limit": rows.limit,
@@ -264,16 +260,16 @@ class Rpc:
             async with asyncio.timeout(wait_seconds):
                 return await work
         except TimeoutError:
-            raise Refusal(504) from None
+            raise ApiError(504) from None
         finally:
-            call.request.exchange.called = (call.function.name, perf_counter() - started)
+            call.request.context.called = (call.function.name, perf_counter() - started)
 
     async def _fetch(self, call: _Call) -> list[asyncpg.Record]:
         tenant_id, seconds = call.request.identity.tenant_id, call.function.seconds
         has_readers = call.reads_only and self._readers is not None
-        database = self._readers if has_readers and self._readers is not None else self._database
+        pool = self._readers if has_readers and self._readers is not None else self._pool
         if not _needs_transaction(call) and (has_readers or not call.reads_only):
-            rows = await database.fetch(call.statement.sql, call.arguments, tenant_id, seconds)
+            rows = await pool.fetch(call.statement.sql, call.arguments, tenant_id, seconds)
             _judge(call, rows)
             return rows
         timezone, is_dry_run = call.request.preferences.timezone, call.request.preferences.is_dry_run
@@ -289,7 +285,7 @@ class Rpc:
             return rows
 
         try:
-            return await database.transact(work, tenant_id, seconds, read_only=call.reads_only)
+            return await pool.transact(work, tenant_id, seconds, read_only=call.reads_only)
         except _DryRun as dry_run:
             return dry_run.rows
 
@@ -303,7 +299,7 @@ class Rpc:
             headers.append((b"content-range", _content_range(call, row_count, total_count)))
             if cache is not None:
                 headers.append((b"x-idempotency-cache", cache.encode()))
-                call.request.exchange.idempotency = cache.lower()
+                call.request.context.idempotency = cache.lower()
         if call.request.preferences.is_minimal and status in (200, 206):
             status = 204
         if status in (204, 304) or body is None or call.request.preferences.is_minimal:
@@ -314,42 +310,26 @@ class Rpc:
 
     def _form_reply(self, call: _Call, reply: asyncpg.Record, headers: Headers) -> tuple[int, bytes | None]:
         """Status and body of what a product function answers; adds the headers that it names."""
-        exchange = call.request.exchange
         status, named, body, measures = reply
         headers.append((b"content-range", _content_range(call, 1, 1)))
-        for name, value in msgspec.json.decode(named or b"{}").items():
-            headers.append((name.lower().encode(), str(value).encode()))
-            if name == "X-Idempotency-Cache":
-                exchange.idempotency = value.lower()
-            elif name == "ETag" and call.request.is_read and is_known(exchange, value):
-                status = 304
+        status = add_headers(call.request.context, status, named, headers, is_read=call.request.is_read)
         if not call.request.preferences.is_dry_run:
-            try:
-                self._metrics.count(measures)
-            except (KeyError, TypeError, ValueError):
-                logger.warning("a function's measures are not known", extra={"function": call.function.name})
+            self._count(measures)
         return status, body
 
 
-async def send_failure(exchange: Exchange, send: "Send", error: Exception, *, is_head: bool = False) -> None:
+async def send_rpc_error(context: RequestContext, send: "Send", error: Exception, *, is_head: bool = False) -> None:
     """Sends what went wrong in PostgREST's shape, and keeps it for log and metrics."""
-    failure = failure_of(error)
-    exchange.code = failure.code
-    exchange.error = error.__cause__ or error if failure.status >= 500 else None
-    exchange.idempotency = failure.idempotency
+    rpc_error = rpc_error_of(error)
+    context.code = rpc_error.code
+    context.error = error.__cause__ or error if rpc_error.status >= 500 else None
+    context.idempotency = rpc_error.idempotency
     headers: Headers = [
         (b"content-type", b"application/json; charset=utf-8"),
-        (b"proxy-status", f"PostgREST; error={_token(failure.code)}".encode()),
-        *((name.lower().encode(), value.encode("latin-1")) for name, value in failure.headers.items()),
+        (b"proxy-status", f"PostgREST; error={_token(rpc_error.code)}".encode()),
+        *((name.lower().encode(), value.encode("latin-1")) for name, value in rpc_error.headers.items()),
     ]
-    await _send(send, failure.status, headers, failure.body(exchange.request_id), is_head=is_head)
-
-
-async def _send(send: "Send", status: int, headers: Headers, body: bytes, *, is_head: bool) -> None:
-    if status not in (204, 304) and not is_head:
-        headers.append((b"content-length", b"%d" % len(body)))
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body, "more_body": False})
+    await send_answer(send, rpc_error.status, headers, rpc_error.body(context.request_id), tells_length=not is_head)
 
 
 async def _unless_client_leaves(receive: "Receive", work: Coroutine[Any, Any, T]) -> T:
@@ -374,23 +354,23 @@ async def _unless_client_leaves(receive: "Receive", work: Coroutine[Any, Any, T]
 
 
 def _function_name(scope: "Scope") -> str:
-    """The function that a path names. Raises Failure 404 for a path that names none."""
+    """The function that a path names. Raises RpcError 404 for a path that names none."""
     path: bytes = scope["raw_path"]
     name = path.partition(b"?")[0].removeprefix(b"/rpc").removeprefix(b"/")
     if not name or b"/" in name:
-        raise Failure(404, "PGRST125", "Invalid path specified in request URL")
+        raise RpcError(404, "PGRST125", "Invalid path specified in request URL")
     return unquote(name.decode("latin-1"))
 
 
-def _header(exchange: Exchange, name: bytes) -> str:
-    return exchange.headers.get(name, b"").decode("latin-1").strip()
+def _header(context: RequestContext, name: bytes) -> str:
+    return context.headers.get(name, b"").decode("latin-1").strip()
 
 
 def _text(body: bytes) -> str:
     try:
         return str(body, "utf-8")
     except UnicodeDecodeError:
-        raise Failure(400, "PGRST102", "The body is not valid UTF-8") from None
+        raise RpcError(400, "PGRST102", "The body is not valid UTF-8") from None
 
 
 def _token(code: str) -> str:
@@ -407,9 +387,11 @@ def _variadic(functions: Iterable[Function]) -> frozenset[str]:
     )
 
 
-def _body_arguments(exchange: Exchange, pairs: rpc_request.Pairs, body: bytes, overloads: list[Function]) -> Arguments:
+def _body_arguments(
+    context: RequestContext, pairs: rpc_request.Pairs, body: bytes, overloads: list[Function]
+) -> Arguments:
     """The arguments that a body gives, or, for one that is no JSON and no form, what kind it is."""
-    kind = rpc_request.body_kind(_header(exchange, b"content-type"))
+    kind = rpc_request.body_kind(_header(context, b"content-type"))
     if kind == "form":
         return rpc_request.text_arguments(rpc_request.query_pairs(body), _variadic(overloads))
     if kind != "json":
@@ -419,8 +401,8 @@ def _body_arguments(exchange: Exchange, pairs: rpc_request.Pairs, body: bytes, o
     return rpc_request.json_arguments(body, columns)
 
 
-def _may_write(request: _Request) -> Failure:
-    return Failure(
+def _may_write(request: _Request) -> RpcError:
+    return RpcError(
         405,
         "PGRST101",
         f"Cannot use the {request.method} method on RPC",
@@ -431,11 +413,11 @@ def _may_write(request: _Request) -> Failure:
 
 
 def _check(request: _Request, function: Function) -> None:
-    """Refuses what this function can't be asked for. Raises Failure."""
+    """Refuses what this function can't be asked for. Raises RpcError."""
     if request.is_read and function.is_volatile:
         raise _may_write(request)
     if request.preferences.maximum_affected is not None and not function.is_set:
-        raise Failure(
+        raise RpcError(
             400,
             "PGRST128",
             "Function must return SETOF or TABLE when max-affected preference is used with handling=strict",
@@ -445,7 +427,7 @@ def _check(request: _Request, function: Function) -> None:
     if request.identity.user_id is None and any(
         parameter.name == "user_id" and parameter.is_required for parameter in function.parameters
     ):
-        raise Failure(
+        raise RpcError(
             401,
             "PGRST302",
             "This function is for users: a bearer token with sub is needed.",
@@ -477,13 +459,13 @@ def _needs_transaction(call: _Call) -> bool:
 
 
 def _judge(call: _Call, rows: list[asyncpg.Record]) -> None:
-    """Raises Failure when the rows are not what the request asks for."""
+    """Raises RpcError when the rows are not what the request asks for."""
     if call.function.kind == "reply":
         return
     _, row_count, total_count, _ = rows[0]
     preferences = call.request.preferences
     if preferences.maximum_affected is not None and total_count > preferences.maximum_affected:
-        raise Failure(
+        raise RpcError(
             400,
             "PGRST124",
             "Query result exceeds max-affected preference constraint",
@@ -494,7 +476,7 @@ def _judge(call: _Call, rows: list[asyncpg.Record]) -> None:
             f"An offset of {call.rows.offset} was requested, but there are only {total_count} rows."
         )
     if call.request.wanted.form == "object" and call.function.is_set and row_count != 1:
-        raise Failure(
+        raise RpcError(
             406, "PGRST116", "Cannot coerce the result to a single JSON object", f"The result contains {row_count} rows"
         )
 

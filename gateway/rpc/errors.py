@@ -11,48 +11,10 @@ from typing import Any, Final
 import asyncpg
 import msgspec
 
+from gateway.database.connect import CONNECTION_ERRORS
 from gateway.database.unstorable import unstorable
-from gateway.errors import MESSAGE_OF, RETRY_AFTER_SECONDS, Refusal, refusal_of
+from gateway.errors import MESSAGE_OF, RETRY_AFTER_SECONDS, ApiError, api_error_of, status_of
 from gateway.identity import Unauthenticated
-
-STATUS_OF: Final[Mapping[str, int]] = {
-    "08": 503,  # connection exception
-    "09": 500,  # triggered action exception
-    "0L": 403,  # invalid grantor
-    "0P": 403,  # invalid role specification
-    "21000": 500,  # cardinality violation
-    "23503": 409,  # foreign key violation
-    "23505": 409,  # unique violation
-    "23P01": 409,  # exclusion violation
-    "25": 500,  # invalid transaction state
-    "25006": 405,  # a write in a read-only transaction
-    "28": 403,  # invalid authorization
-    "2D": 500,  # invalid transaction termination
-    "38": 500,  # external routine exception
-    "39": 500,  # external routine invocation exception
-    "3B": 500,  # savepoint exception
-    "40": 500,  # transaction rollback
-    "40001": 503,  # serialization failure: repeated in vain, the same call may pass later
-    "40P01": 503,  # deadlock: likewise
-    "42": 500,  # the function itself names what is not there: the catalog has already found the function
-    "42501": 403,  # a privilege is missing, or a policy forbids the row
-    "53": 503,  # insufficient resources
-    "53400": 500,  # configuration limit exceeded
-    "54": 500,  # program limit exceeded
-    "55": 500,  # object not in prerequisite state
-    "55P03": 409,  # a lock was not had in time
-    "57": 500,  # operator intervention
-    "57014": 504,  # cancelled: the statement ran too long. Not 503, for clients repeat that
-    "57P": 503,  # the server is shutting down, starting, or crashed
-    "58": 500,  # system error
-    "F0": 500,  # configuration file error
-    "HV": 500,  # foreign data wrapper error
-    "P0": 500,  # PL/pgSQL error
-    "P0001": 400,  # raised without a code
-    "P0002": 404,  # no data found
-    "XX": 500,  # internal error
-}
-"""HTTP status of a SQLSTATE, by the code or its beginning; the longest match counts, and what is not here is 400."""
 
 CODE_OF: Final[Mapping[str, str]] = {
     "DATABASE_UNAVAILABLE": "PGRST000",
@@ -71,7 +33,7 @@ _REASON: Final[Mapping[str, str]] = {
 _IDEMPOTENCY: Final = {"idempotency_key_reused": "reused", "idempotency_in_progress": "in_progress"}
 
 
-class Failure(Exception):
+class RpcError(Exception):
     """A call that is not answered as it asked, with all that the client is told."""
 
     def __init__(
@@ -102,58 +64,48 @@ class Failure(Exception):
         return msgspec.json.encode({**error, "request_id": request_id})
 
 
-def not_implemented(feature: str) -> Failure:
+def not_implemented(feature: str) -> RpcError:
     """A 400 that names what PostgREST has and this gateway leaves to the functions."""
     hint = "A function takes as arguments what it filters and orders by, and answers the columns it is meant to."
-    return Failure(400, "PGRST127", "Feature not implemented", feature, hint=hint)
+    return RpcError(400, "PGRST127", "Feature not implemented", feature, hint=hint)
 
 
-def failure_of(error: BaseException, body: bytes = b"") -> Failure:
+def rpc_error_of(error: BaseException, body: bytes = b"") -> RpcError:
     """What the client is told of an exception. body: the request's, for what in it can't be stored."""
-    if isinstance(error, Failure):
+    if isinstance(error, RpcError):
         return error
     if isinstance(error, asyncpg.PostgresError):
-        return _failure_of_database(error, body)
-    if isinstance(error, (asyncpg.InterfaceError, asyncpg.InternalClientError)):
-        return Failure(503, "PGRST001", MESSAGE_OF[503])
-    return _failure_of_refusal(refusal_of(error))
+        return _error_of_database(error, body)
+    if isinstance(error, CONNECTION_ERRORS) and not isinstance(error, OSError):
+        return RpcError(503, "PGRST001", MESSAGE_OF[503])
+    return _error_of_api_error(api_error_of(error))
 
 
-def _failure_of_refusal(refusal: Refusal) -> Failure:
-    code = CODE_OF.get(refusal.code, refusal.code)
-    if isinstance(refusal, Unauthenticated):
-        code = _REASON[refusal.reason]
-    details = "; ".join(f"{detail.field}: {detail.message}" for detail in refusal.details)
-    return Failure(refusal.status, code, refusal.message, details or None, headers=refusal.headers)
+def _error_of_api_error(api_error: ApiError) -> RpcError:
+    code = CODE_OF.get(api_error.code, api_error.code)
+    if isinstance(api_error, Unauthenticated):
+        code = _REASON[api_error.reason]
+    details = "; ".join(f"{detail.field}: {detail.message}" for detail in api_error.details)
+    return RpcError(api_error.status, code, api_error.message, details or None, headers=api_error.headers)
 
 
-def status_of(sqlstate: str) -> int:
-    """HTTP status of a SQLSTATE. PTxyz carries its own; where xyz is no status of an error, that is a mistake: 500."""
-    if sqlstate.startswith("PT"):
-        return int(sqlstate[2:]) if re.fullmatch(r"PT[45]\d\d", sqlstate) else 500
-    for length in (5, 3, 2):
-        if status := STATUS_OF.get(sqlstate[:length]):
-            return status
-    return 400
-
-
-def _failure_of_database(error: asyncpg.PostgresError, body: bytes) -> Failure:
+def _error_of_database(error: asyncpg.PostgresError, body: bytes) -> RpcError:
     sqlstate = error.sqlstate or "XX000"
     if sqlstate == "PGRST":
-        return _failure_raised_as_json(error)
-    status = status_of(sqlstate)
+        return _error_raised_as_json(error)
+    status = status_of(sqlstate, is_rpc=True)
     message, details, hint = error.message or "", error.detail or None, error.hint or None
     if (status == 400 or sqlstate == "54001") and (found := unstorable(body)) is not None:
         place, reason = found
-        return Failure(400, sqlstate, message, f"{place}: {reason}", hint=hint)
+        return RpcError(400, sqlstate, message, f"{place}: {reason}", hint=hint)
     if sqlstate == "21000" and "requires a WHERE clause" in message:
         status = 400
     if status == 500 or (status == 503 and not sqlstate.startswith("PT")):
-        return Failure(status, sqlstate, MESSAGE_OF[status])
+        return RpcError(status, sqlstate, MESSAGE_OF[status])
     if sqlstate == "57014":
         message, details, hint = MESSAGE_OF[504], None, None
     idempotency = _IDEMPOTENCY.get(error.constraint_name or "")
-    return Failure(status, sqlstate, message, details, hint=hint, idempotency=idempotency)
+    return RpcError(status, sqlstate, message, details, hint=hint, idempotency=idempotency)
 
 
 class _RaisedError(msgspec.Struct):
@@ -166,10 +118,9 @@ class _RaisedError(msgspec.Struct):
 class _RaisedAnswer(msgspec.Struct):
     status: int
     headers: dict[str, str]
-    status_text: str | None = None
 
 
-def _failure_raised_as_json(error: asyncpg.PostgresError) -> Failure:
+def _error_raised_as_json(error: asyncpg.PostgresError) -> RpcError:
     """A failure that a function gives whole: raise sqlstate 'PGRST', with JSON as message and as detail."""
     try:
         raised = msgspec.json.decode(error.message or "", type=_RaisedError)
@@ -178,11 +129,13 @@ def _failure_raised_as_json(error: asyncpg.PostgresError) -> Failure:
         return _unreadable(f"Invalid JSON in MESSAGE or DETAIL: {cause}")
     if not 400 <= answer.status <= 599 or not all(map(_is_header, answer.headers.items())):
         return _unreadable("The status is no error's, or a header can't be sent")
-    return Failure(answer.status, raised.code, raised.message, raised.details, hint=raised.hint, headers=answer.headers)
+    return RpcError(
+        answer.status, raised.code, raised.message, raised.details, hint=raised.hint, headers=answer.headers
+    )
 
 
-def _unreadable(details: str) -> Failure:
-    return Failure(
+def _unreadable(details: str) -> RpcError:
+    return RpcError(
         500,
         "PGRST121",
         "Could not parse JSON in the \"RAISE SQLSTATE 'PGRST'\" error",

@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
-from gateway.rpc.errors import Failure, not_implemented
+from gateway.rpc.errors import RpcError, not_implemented
 
 BodyKind = Literal["json", "text", "xml", "bytea"]
 Form = Literal["json", "object", "csv"]
@@ -90,7 +90,7 @@ class Arguments(NamedTuple):
 
 
 def wanted(accept: str) -> Wanted:
-    """The form to answer in: the first one in the header Accept that there is. Raises Failure: 406, or 400."""
+    """The form to answer in: the first one in the header Accept that there is. Raises RpcError: 406, or 400."""
     listed: list[tuple[float, str]] = []
     for part in accept.split(",") if accept else ["*/*"]:
         media_type, _, rest = part.strip().lower().partition(";")
@@ -113,15 +113,15 @@ def wanted(accept: str) -> Wanted:
     raise not_acceptable(accept)
 
 
-def not_acceptable(accept: str) -> Failure:
+def not_acceptable(accept: str) -> RpcError:
     """A 406 for media types that a function does not answer in."""
-    return Failure(406, "PGRST107", f"None of these media types are available: {accept}")
+    return RpcError(406, "PGRST107", f"None of these media types are available: {accept}")
 
 
 def preferences(prefer: str) -> Preferences:
     """What the header Prefer asks for. The first of a kind counts, and what is unknown is ignored.
 
-    Raises Failure 400 PGRST122 where it asks for handling=strict and for something unknown.
+    Raises RpcError 400 PGRST122 where it asks for handling=strict and for something unknown.
     """
     found: dict[str, str] = {}
     unknown: list[str] = []
@@ -134,7 +134,7 @@ def preferences(prefer: str) -> Preferences:
             found.setdefault(name, value)
     is_strict = found.get("handling") == "strict"
     if is_strict and unknown:
-        raise Failure(
+        raise RpcError(
             400,
             "PGRST122",
             "Invalid preferences given with handling=strict",
@@ -156,12 +156,12 @@ def preferences(prefer: str) -> Preferences:
 
 
 def query_pairs(query_string: bytes) -> Pairs:
-    """The parameters of a query string or form, in order. Raises Failure 400 PGRST100."""
+    """The parameters of a query string or form, in order. Raises RpcError 400 PGRST100."""
     try:
         text = query_string.decode("ascii")
         return parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=1000)
     except ValueError:
-        raise Failure(400, "PGRST100", "The query string or form is not valid", "Expected name=value&…") from None
+        raise RpcError(400, "PGRST100", "The query string or form is not valid", "Expected name=value&…") from None
 
 
 def is_reserved(name: str) -> bool:
@@ -179,7 +179,7 @@ class Range(NamedTuple):
 def rows_wanted(pairs: Pairs, range_header: str | None) -> Range:
     """Which rows are asked for by limit and offset, or else by the header Range.
 
-    Raises Failure: 400 PGRST127 for parameters that ask for other rows or columns, 416 for what is no range.
+    Raises RpcError: 400 PGRST127 for parameters that ask for other rows or columns, 416 for what is no range.
     """
     given: dict[str, str] = {}
     for name, value in pairs:
@@ -211,13 +211,13 @@ def _range_of_header(header: str | None) -> Range:
 
 def _integer(name: str, value: str) -> int:
     if not re.fullmatch(r"-?\d{1,19}", value, re.ASCII) or int(value) > _MAXIMUM // 2:
-        raise Failure(400, "PGRST100", f"The query parameter {name} is not valid", "Expected an integer.")
+        raise RpcError(400, "PGRST100", f"The query parameter {name} is not valid", "Expected an integer.")
     return int(value)
 
 
-def unsatisfiable(details: str) -> Failure:
+def unsatisfiable(details: str) -> RpcError:
     """A 416 that says what is wrong with the range."""
-    return Failure(416, "PGRST103", "Requested range not satisfiable", details)
+    return RpcError(416, "PGRST103", "Requested range not satisfiable", details)
 
 
 def refuse_filters(pairs: Iterable[tuple[str, str]]) -> None:
@@ -225,7 +225,7 @@ def refuse_filters(pairs: Iterable[tuple[str, str]]) -> None:
     for name, value in pairs:
         if _FILTER.fullmatch(value):
             raise not_implemented(f"filtering the answer by {name}={value}"[:300])
-        raise Failure(
+        raise RpcError(
             400,
             "PGRST100",
             f'"failed to parse filter ({value[:100]})" (line 1, column 1)',
@@ -233,7 +233,7 @@ def refuse_filters(pairs: Iterable[tuple[str, str]]) -> None:
         )
 
 
-def filters_among(pairs: Iterable[tuple[str, str]]) -> Failure | None:
+def filters_among(pairs: Iterable[tuple[str, str]]) -> RpcError | None:
     """The failure that says so where one of the parameters can be read as a filter."""
     for name, value in pairs:
         if _FILTER.fullmatch(value):
@@ -265,7 +265,7 @@ def _array_literal(values: Iterable[str]) -> str:
 
 
 def body_kind(content_type: str) -> BodyKind | Literal["form"]:
-    """How to read a body. Raises Failure 400 PGRST102 for a media type that can't be read."""
+    """How to read a body. Raises RpcError 400 PGRST102 for a media type that can't be read."""
     media_type = content_type.partition(";")[0].strip().lower() or "application/json"
     if media_type == "application/x-www-form-urlencoded":
         return "form"
@@ -273,13 +273,13 @@ def body_kind(content_type: str) -> BodyKind | Literal["form"]:
         return "json"
     if media_type in _BODY_KINDS:
         return _BODY_KINDS[media_type]
-    raise Failure(400, "PGRST102", f"Content-Type not acceptable: {media_type[:100]}")
+    raise RpcError(400, "PGRST102", f"Content-Type not acceptable: {media_type[:100]}")
 
 
 def json_arguments(body: bytes, columns: frozenset[str] | None) -> Arguments:
     """Arguments from a JSON body: an object, or an array of objects with the same keys, of which the first counts.
 
-    columns: the keys to look at; None: all. Raises Failure 400 PGRST102.
+    columns: the keys to look at; None: all. Raises RpcError 400 PGRST102.
     """
     text = body.lstrip(b" \t\r\n")
     try:
@@ -297,7 +297,7 @@ def json_arguments(body: bytes, columns: frozenset[str] | None) -> Arguments:
             if columns is None or name in columns
         }
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise Failure(400, "PGRST102", "Empty or invalid json") from None
+        raise RpcError(400, "PGRST102", "Empty or invalid json") from None
     return Arguments(values, is_json=True, body_kind="json")
 
 
@@ -312,5 +312,5 @@ def _first_of(array: list[msgspec.Raw]) -> dict[str, msgspec.Raw]:
     except msgspec.ValidationError:
         objects = []
     if not objects or any(item.keys() != objects[0].keys() for item in objects):
-        raise Failure(400, "PGRST102", "All object keys must match")
+        raise RpcError(400, "PGRST102", "All object keys must match")
     return objects[0]

@@ -139,7 +139,7 @@ from answer
 # What is lateral and has a limit or offset stays in its place: it runs only when there is no earlier reply.
 
 
-class Statement(NamedTuple):
+class RpcStatement(NamedTuple):
     """A statement, and what its parameters are, by name."""
 
     sql: str
@@ -171,13 +171,13 @@ class _Places:
         return f"${self.names.index(name) + 1}{_CAST.get(name, '')}"
 
 
-def statement_of(function: Function, shape: Shape) -> Statement:
+def statement_of(function: Function, shape: Shape) -> RpcStatement:
     """The statement that calls a function with these arguments and answers in this form."""
     places = _Places()
     call = f"api.{_quoted(function.name)}({_arguments(function, shape, places)})"
     if function.kind == "reply":
         body = "jsonb_strip_nulls(body)" if shape.strips_nulls else "body"
-        return Statement(f"select status, headers, {body} as body, measures from {call}", tuple(places.names))
+        return RpcStatement(f"select status, headers, {body} as body, measures from {call}", tuple(places.names))
     template = _KEPT if shape.keeps_key else _PLAIN
     sql = template.format(
         source=_source(function, call),
@@ -189,7 +189,7 @@ def statement_of(function: Function, shape: Shape) -> Statement:
         limit=places["/limit"],
         **(_keeping(function, places) if shape.keeps_key else {}),
     )
-    return Statement(sql, tuple(places.names))
+    return RpcStatement(sql, tuple(places.names))
 
 
 def _keeping(function: Function, places: _Places) -> dict[str, str]:
@@ -268,6 +268,6 @@ def _quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def arguments_of(statement: Statement, values: "dict[str, Any]") -> list[Any]:
+def arguments_of(statement: RpcStatement, values: "dict[str, Any]") -> list[Any]:
     """The values of a statement's parameters, in their order."""
     return [values[name] for name in statement.names]

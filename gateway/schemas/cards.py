@@ -1,16 +1,15 @@
 """Cards and their usage."""
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 from uuid import UUID
 
 import msgspec
 from msgspec import Meta, Raw
 
-CardType = Annotated[
-    str,
-    Meta(description="Kind of the card.", extra_json_schema={"enum": ["company", "audience", "voice", "insight"]}),
-]
+CARD_TYPES: Final = ("company", "audience", "voice", "insight")
+"""For the document and for metrics that start at zero. The database decides, by app.card_types()."""
+CardType = Annotated[str, Meta(description="Kind of the card.", extra_json_schema={"enum": list(CARD_TYPES)})]
 Content = Annotated[
     Raw,
     Meta(

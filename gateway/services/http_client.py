@@ -118,16 +118,16 @@ class _CheckedBackend(httpcore.AnyIOBackend):
         addresses = [str(entry[4][0]) for entry in found]
         if not all(self._is_allowed(ip_address(address)) for address in addresses):
             raise AddressRefused("The host's name has no public address.")
-        failure: Exception = httpcore.ConnectError()
+        rpc_error: Exception = httpcore.ConnectError()
         for address in addresses:
             try:
                 return await super().connect_tcp(address, port, timeout, local_address, socket_options)
             except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
-                failure = error
-        raise failure
+                rpc_error = error
+        raise rpc_error
 
 
-class Outgoing:
+class HttpClient:
     """Asks addresses that tenants choose: public ones, and those of OUTGOING_ALLOWED_NETWORKS.
 
     Raises SettingsError when that one names no networks.

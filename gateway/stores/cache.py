@@ -30,8 +30,9 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 from litestar.stores.redis import RedisStore
 
-from gateway.database.listener import Connection, Listener
-from gateway.database.pool import Reply
+from gateway.database.connect import Connection
+from gateway.database.listener import Listener
+from gateway.database.statement import Reply
 from gateway.stores.redis import REDIS_FAILURES, BoundedStore, Breaker
 
 if TYPE_CHECKING:

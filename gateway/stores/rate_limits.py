@@ -17,9 +17,10 @@ from uuid import UUID
 
 from litestar.stores.redis import RedisStore
 
-from gateway.errors import Refusal
+from gateway.errors import ApiError
 from gateway.identity import Identifier
-from gateway.request import Exchange, exchange_of, note, send_refusal
+from gateway.reply import send_error
+from gateway.request import RequestContext, context_of, record_error
 from gateway.settings import Settings
 from gateway.stores.redis import REDIS_FAILURES, BoundedStore, Breaker
 
@@ -43,7 +44,7 @@ return {number, left}
 """
 """Counts in one step; a counter never stays without an end."""
 
-Refuse = Callable[[Exchange, "Send", Refusal], Awaitable[None]]
+Refuse = Callable[[RequestContext, "Send", ApiError], Awaitable[None]]
 
 
 class Count(NamedTuple):
@@ -106,7 +107,7 @@ class FallbackCounters:
             return await self._own.count(key)
 
 
-class Limits:
+class RateLimits:
     """The rate limits of one process."""
 
     def __init__(self, settings: Settings, identifier: Identifier, redis: "Redis | None", breaker: Breaker) -> None:
@@ -122,7 +123,7 @@ class Limits:
         *,
         path: str,
         per_minute: Mapping[str, int] = MappingProxyType({}),
-        refuse: Refuse = send_refusal,
+        refuse: Refuse = send_error,
     ) -> "ASGIApp":
         """An application behind the limits; the very application where there are none.
 
@@ -162,11 +163,11 @@ class _Limited:
 
     async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
         """Answers one request, or refuses it."""
-        exchange = exchange_of(scope)
+        context = context_of(scope)
         limits = self._limits.get(scope["method"], self._other_limits)  # type: ignore[typeddict-item]
         try:
-            tenant_id = self._identifier.identify(exchange.headers).tenant_id
-        except Refusal:
+            tenant_id = self._identifier.identify(context.headers).tenant_id
+        except ApiError:
             limits = ()  # the endpoint refuses it, in its own words and at no cost to the database
         if not limits:
             await self._app(scope, receive, send)
@@ -179,10 +180,10 @@ class _Limited:
             await send(message)
 
         if state.remaining < 0:
-            exchange.tenant_id = tenant_id
-            refusal = state.refusal()
-            note(exchange, refusal, refusal)
-            await self._refuse(exchange, send_with_state, refusal)
+            context.tenant_id = tenant_id
+            api_error = state.api_error()
+            record_error(context, api_error, api_error)
+            await self._refuse(context, send_with_state, api_error)
         else:
             await self._app(scope, receive, send_with_state)
 
@@ -213,8 +214,8 @@ class _State(NamedTuple):
             (b"ratelimit-reset", b"%d" % self.reset_seconds),
         ]
 
-    def refusal(self) -> Refusal:
-        return Refusal(
+    def api_error(self) -> ApiError:
+        return ApiError(
             429,
             message=f"These are more than {self.limit} requests of this tenant within a minute. "
             f"Repeat this one in {self.reset_seconds} s.",

@@ -121,7 +121,7 @@ class JobContext:
 Run = Callable[[JobContext, Any], Awaitable[dict[str, Any] | None]]
 
 
-class Kind(NamedTuple):
+class JobKind(NamedTuple):
     """A kind of job."""
 
     arguments: type[msgspec.Struct]
@@ -158,7 +158,7 @@ def encode(outcomes: Sequence[Outcome]) -> str:
     return msgspec.json.encode(outcomes).decode()
 
 
-async def carry_out(job: Job, kind: Kind, context: JobContext) -> Outcome:
+async def carry_out(job: Job, kind: JobKind, context: JobContext) -> Outcome:
     """Makes one attempt at a job, whatever comes of it. Of exceptions only cancellation gets out."""
     try:
         result = _encoded(await _attempt(job, kind, context))
@@ -167,7 +167,7 @@ async def carry_out(job: Job, kind: Kind, context: JobContext) -> Outcome:
     return Outcome(job.tenant_id, job.id, job.attempt, "completed", result)
 
 
-async def _attempt(job: Job, kind: Kind, context: JobContext) -> dict[str, Any] | None:
+async def _attempt(job: Job, kind: JobKind, context: JobContext) -> dict[str, Any] | None:
     """The result of a job's function. Raises JobError, whatever is wrong."""
     if job.attempt > job.maximum_attempts:
         raise PermanentError("Its worker was lost during the last attempt.")

@@ -11,6 +11,7 @@ from typing import Final
 import asyncpg
 import msgspec
 
+from gateway.database.connect import DATABASE_ERRORS, connected
 from gateway.observe.logs import describe
 from gateway.settings import Settings
 from gateway.worker.metrics import Figure, WorkerMetrics
@@ -24,31 +25,19 @@ PAUSE_SECONDS: Final = 0.05
 STATEMENT_SECONDS: Final = 60.0
 RUN: Final = "select task, purged from app.run_maintenance($1, $2, $3, $4)"
 
-FAILURES: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
-"""What it survives: the database is away, busy or not deployed."""
-
 
 async def _fetch(url: str, sql: str, *arguments: object) -> list[asyncpg.Record]:
     """Runs one statement on a connection of its own, which may also lead through a pooler."""
-    connection = await asyncpg.connect(
-        url,
-        timeout=STATEMENT_SECONDS,
-        command_timeout=STATEMENT_SECONDS,
-        statement_cache_size=0,
-        server_settings={"application_name": "cardbase worker"},
-    )
-    try:
+    async with connected(url, "cardbase worker", statement_seconds=STATEMENT_SECONDS) as connection:
         rows: list[asyncpg.Record] = await connection.fetch(sql, *arguments)
         return rows
-    finally:
-        await connection.close(timeout=STATEMENT_SECONDS)
 
 
 async def measure(url: str, metrics: WorkerMetrics, settings: Settings) -> None:
     """Measures the database once."""
     try:
         rows = await _fetch(url, "select * from app.measure_database($1)", settings.usage_retention_days)
-    except FAILURES as error:
+    except DATABASE_ERRORS as error:
         logger.warning("the database can't be measured", extra={"cause": describe(error)})
         metrics.show(())
     else:
@@ -79,7 +68,7 @@ async def maintain(url: str, metrics: WorkerMetrics, settings: Settings) -> dict
             if all(row["purged"] < MAXIMUM_ROWS for row in rows):
                 break
             await asyncio.sleep(PAUSE_SECONDS)
-    except FAILURES as error:
+    except DATABASE_ERRORS as error:
         logger.warning("maintenance failed", extra={"cause": describe(error)})
         metrics.runs.labels("failed").inc()
         return None

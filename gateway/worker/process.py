@@ -17,12 +17,13 @@ from uuid import uuid4
 import uvloop
 from prometheus_client import start_http_server
 
+from gateway.database.connect import CONNECTION_ERRORS
 from gateway.observe.logs import configure_logging, describe
 from gateway.settings import Settings, SettingsError
-from gateway.worker.job_kinds import KINDS
+from gateway.worker.job_kinds import JOB_KINDS
 from gateway.worker.maintenance import maintain, measure
 from gateway.worker.metrics import WorkerMetrics
-from gateway.worker.queue import ABSENCES, JobQueue, Link, Schedule
+from gateway.worker.queue import JobConnection, JobQueue, Schedule
 
 logger = logging.getLogger(__name__)
 
@@ -47,9 +48,9 @@ async def _run(settings: Settings, url: str, metrics: WorkerMetrics, *, ends_wit
     if ends_with_input:
         loop.add_reader(sys.stdin, stop.set)  # nothing is ever written there: it can be read once it is closed
     worker_id, host = uuid4(), socket.gethostname()
-    link = Link(url, keeps_session=settings.database_prepared_statements)
+    link = JobConnection(url, keeps_session=settings.database_prepared_statements)
     await link.open()
-    queue = JobQueue(link, KINDS, settings, worker_id, metrics)
+    queue = JobQueue(link, JOB_KINDS, settings, worker_id, metrics)
     schedules = [
         Schedule("maintenance", settings.maintenance_interval_seconds, lambda: maintain(url, metrics, settings))
     ]
@@ -73,7 +74,7 @@ async def _run(settings: Settings, url: str, metrics: WorkerMetrics, *, ends_wit
             duties.create_task(queue.run())
             duties.create_task(queue.run_schedules(schedules))
         await link.fetch("select app.remove_worker($1)", worker_id)
-    except* ABSENCES as errors:
+    except* CONNECTION_ERRORS as errors:
         logger.warning("the worker ends while the database is away", extra={"cause": describe(errors.exceptions[0])})
     finally:
         await link.close()
@@ -98,7 +99,7 @@ def _metrics_served(settings: Settings, metrics: WorkerMetrics) -> Iterator[str]
 def work(settings: Settings, url: str) -> None:
     """Runs until SIGINT or SIGTERM. Raises SettingsError when the metrics' port can't be had."""
     configure_logging(settings.log_level)
-    metrics = WorkerMetrics(KINDS)
+    metrics = WorkerMetrics(JOB_KINDS)
     with _metrics_served(settings, metrics) as address:
         print(f"cardbase worker is running; metrics: {address}", flush=True)
         uvloop.run(_run(settings, url, metrics, ends_with_input=False))
@@ -110,7 +111,7 @@ def work_beside(settings: Settings, url: str) -> None:
     Where the metrics' port can't be had it does without.
     """
     configure_logging(settings.log_level)
-    metrics = WorkerMetrics(KINDS)
+    metrics = WorkerMetrics(JOB_KINDS)
     with ExitStack() as stack:
         try:
             stack.enter_context(_metrics_served(settings, metrics))

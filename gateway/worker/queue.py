@@ -34,10 +34,11 @@ from pgqueuer.domain.types import Channel, QueueEntrypoint, QueueManagerId
 from pgqueuer.ports.driver import NotifyCallback
 from pgqueuer.ports.repository import EntrypointExecutionParameter
 
+from gateway.database.connect import CONNECTION_ERRORS
 from gateway.database.listener import Listener
 from gateway.observe.logs import describe
 from gateway.settings import Settings
-from gateway.worker.jobs import FINISH, Job, JobContext, Kind, Outcome, carry_out, encode, returned
+from gateway.worker.jobs import FINISH, Job, JobContext, JobKind, Outcome, carry_out, encode, returned
 
 logger = logging.getLogger(__name__)
 
@@ -75,19 +76,6 @@ BEGIN: Final = (
 )
 NO_TIMEOUT: Final = timedelta(days=1)
 
-ABSENCES: Final = (
-    asyncpg.PostgresConnectionError,
-    asyncpg.CannotConnectNowError,
-    asyncpg.AdminShutdownError,
-    asyncpg.CrashShutdownError,
-    asyncpg.TooManyConnectionsError,
-    asyncpg.InterfaceError,
-    asyncpg.InternalClientError,
-    OSError,
-    TimeoutError,
-)
-"""How the database shows that it is away. The same statement passes once it is back."""
-
 
 async def upgrade_tables(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
     """Makes PgQueuer's tables, or brings those of an older version to what this one wants, in the open transaction."""
@@ -101,7 +89,7 @@ async def _leave_as_is(_: Any) -> None:
     """Instead of the pool's reset query: no statement of ours leaves anything behind."""
 
 
-class Link:
+class JobConnection:
     """A worker's way to the database, as a driver of PgQueuer: its statements wait while the database is away."""
 
     def __init__(self, url: str, *, keeps_session: bool = True) -> None:
@@ -166,7 +154,7 @@ class Link:
                 return [dict(row) for row in await self._pool.fetch(query, *args)]
             except asyncpg.TransactionRollbackError:  # another statement was in the way, and has passed
                 continue
-            except ABSENCES as error:
+            except CONNECTION_ERRORS as error:
                 self._back_at = monotonic()
                 if self._back_at > self._gives_up_at:
                     raise
@@ -251,7 +239,7 @@ class JobQueue(Queries):
     """Takes jobs from the queue and has them carried out, until it is stopped."""
 
     def __init__(
-        self, link: Link, kinds: Mapping[str, Kind], settings: Settings, worker_id: UUID, watcher: Watcher
+        self, link: JobConnection, kinds: Mapping[str, JobKind], settings: Settings, worker_id: UUID, watcher: Watcher
     ) -> None:
         super().__init__(
             link, QueryBuilderEnvironment(TABLES), QueryQueueBuilder(TABLES), QuerySchedulerBuilder(TABLES)
@@ -285,7 +273,7 @@ class JobQueue(Queries):
                     heartbeat_timeout=heartbeat,
                     log_aggregation_interval=timedelta(0),
                 )
-            except (asyncpg.PostgresError, RuntimeError, *ABSENCES) as error:
+            except (asyncpg.PostgresError, RuntimeError, *CONNECTION_ERRORS) as error:
                 logger.error("the queue does not work", extra={"cause": describe(error)})
                 await self._pause(POLL_SECONDS)
         if self._begun:
@@ -300,7 +288,7 @@ class JobQueue(Queries):
                 _add(self._scheduler, schedule)
             try:
                 await self._scheduler.run()
-            except (asyncpg.PostgresError, RuntimeError, *ABSENCES) as error:
+            except (asyncpg.PostgresError, RuntimeError, *CONNECTION_ERRORS) as error:
                 logger.error("schedules do not work", extra={"cause": describe(error)})
                 await self._pause(POLL_SECONDS)
 

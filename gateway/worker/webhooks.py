@@ -16,10 +16,10 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta
 
-from gateway.errors import Refusal
+from gateway.errors import ApiError
 from gateway.identity import Identity
-from gateway.services.encryption import Sealer
-from gateway.services.http_client import AddressRefused, Outgoing, SendFailed
+from gateway.services.encryption import Encryptor
+from gateway.services.http_client import AddressRefused, HttpClient, SendFailed
 from gateway.services.webhook_signature import sign, signing_key
 from gateway.worker.jobs import JobContext, JobError, PermanentError, RetryLater
 
@@ -80,13 +80,13 @@ async def _open(context: JobContext, integration_id: UUID) -> dict[str, Any]:
     rows = await context.fetch(
         "select app.get_sealed_settings($1, $2, $3)", context.tenant_id, context.user_id, integration_id
     )
-    sealed: bytes | None = rows[0][0]
-    if sealed is None:
+    encrypted: bytes | None = rows[0][0]
+    if encrypted is None:
         raise PermanentError("The job's user has no such integration.")
     try:
-        opened = Sealer(context.settings).open(Identity(context.tenant_id, context.user_id), sealed)
-    except (Refusal, ValueError):
-        raise PermanentError("The settings can't be opened: they were sealed with another key.") from None
+        opened = Encryptor(context.settings).decrypt(Identity(context.tenant_id, context.user_id).owner, encrypted)
+    except (ApiError, ValueError):
+        raise PermanentError("The settings can't be decrypted: they were encrypted with another key.") from None
     return msgspec.json.decode(opened, type=dict[str, Any])
 
 
@@ -104,7 +104,7 @@ async def _ask(
     content: bytes | None = None,
 ) -> dict[str, Any]:
     try:
-        answer = await Outgoing(context.settings).ask(method, settings.get("url"), headers, content)
+        answer = await HttpClient(context.settings).ask(method, settings.get("url"), headers, content)
     except AddressRefused as error:
         raise PermanentError(f"The integration's url: {error}") from None
     except SendFailed as error:

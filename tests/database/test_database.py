@@ -20,17 +20,18 @@ from support.gateways import Gateway, is_alive, settings_of, wait_until
 from support.locks import Holder, waiting_for_locks
 from support.servers import Database, Server, open_folder
 
-from gateway.database.pool import Database as Pool
-from gateway.database.pool import Statement
-from gateway.errors import Refusal, refusal_of
+from gateway.database.calls import Calls
+from gateway.database.pool import Pool
+from gateway.database.statement import CallStatement
+from gateway.errors import ApiError, api_error_of
 from gateway.operate import embedded
 from gateway.operate.deploy import deploy
 
 REPLY: Final = "status, headers, body, measures"
-SLEEP: Final = Statement(f"select {REPLY} from api.sleep(seconds => $1)")
-HOLD: Final = Statement(f"select {REPLY} from api.hold()")
-SEARCH: Final = Statement(HOLD.sql, is_search=True)
-FAIL: Final = Statement(f"select {REPLY} from api.fail_at_first(sqlstate => $1, times => $2)")
+SLEEP: Final = CallStatement(f"select {REPLY} from api.sleep(seconds => $1)")
+HOLD: Final = CallStatement(f"select {REPLY} from api.hold()")
+SEARCH: Final = CallStatement(HOLD.sql, is_search=True)
+FAIL: Final = CallStatement(f"select {REPLY} from api.fail_at_first(sqlstate => $1, times => $2)")
 
 # Functions such as the product has none of: one is slow, one takes as long as a test likes, one fails at first.
 FUNCTIONS: Final = """
@@ -67,13 +68,15 @@ def prepared(database: Database) -> Database:
 
 
 @asynccontextmanager
-async def opened(database: Database, **settings: Any) -> AsyncIterator[Pool]:
+async def opened(database: Database, **settings: Any) -> AsyncIterator[Calls]:
     """The pool, idle again at the end."""
-    pool = Pool(database.url("cardbase_gateway"), settings_of(database_pool_min=0, **settings))
+    configuration = settings_of(database_pool_min=0, **settings)
+    pool = Pool(database.url("cardbase_gateway"), configuration)
+    calls = Calls(pool, configuration)
     await pool.open()
     try:
-        yield pool
-        assert (pool.in_use, pool.waiting) == (0, 0)
+        yield calls
+        assert (pool.in_use, calls.waiting) == (0, 0)
     finally:
         await pool.close()
 
@@ -93,17 +96,17 @@ def at_work(database: Database) -> int:
 
 async def test_call_that_gets_no_connection_in_time_is_told_to_come_again(prepared: Database) -> None:
     with held(prepared) as holder:
-        async with opened(prepared, database_pool_max=2, database_acquire_timeout_ms=300) as pool:
-            before = [asyncio.create_task(pool.call(HOLD, [], uuid4())) for _ in range(2)]
+        async with opened(prepared, database_pool_max=2, database_acquire_timeout_ms=300) as calls:
+            before = [asyncio.create_task(calls.call(HOLD, [], uuid4())) for _ in range(2)]
             await asyncio.sleep(0)
-            with pytest.raises(Refusal) as refused:
-                await pool.call(HOLD, [], uuid4())
+            with pytest.raises(ApiError) as refused:
+                await calls.call(HOLD, [], uuid4())
             assert (refused.value.status, refused.value.code) == (503, "DATABASE_BUSY")
             assert refused.value.headers == {"Retry-After": "1"}
             assert not any(task.done() for task in before)
             holder.release()
             assert [reply.status for reply in await asyncio.gather(*before)] == [200, 200]
-            assert (await pool.call(HOLD, [], uuid4())).status == 200
+            assert (await calls.call(HOLD, [], uuid4())).status == 200
 
 
 def held(database: Database) -> Holder:
@@ -112,32 +115,32 @@ def held(database: Database) -> Holder:
 
 
 async def test_call_waits_for_a_connection_that_comes_free_in_time(prepared: Database) -> None:
-    async with opened(prepared, database_pool_max=1) as pool:
-        answers = await asyncio.gather(*(pool.call(SLEEP, [0.05], uuid4()) for _ in range(5)))
-        assert pool.size == 1
+    async with opened(prepared, database_pool_max=1) as calls:
+        answers = await asyncio.gather(*(calls.call(SLEEP, [0.05], uuid4()) for _ in range(5)))
+        assert calls.pool.size == 1
     assert [answer.body for answer in answers] == [b'{"slept": 0.05}'] * 5
 
 
 async def test_statement_that_runs_too_long_is_stopped_and_its_connection_free_again(prepared: Database) -> None:
-    async with opened(prepared, database_pool_max=1, database_statement_timeout_ms=200) as pool:
-        with pytest.raises(Refusal) as refused:
-            await pool.call(SLEEP, [600.0], uuid4())
+    async with opened(prepared, database_pool_max=1, database_statement_timeout_ms=200) as calls:
+        with pytest.raises(ApiError) as refused:
+            await calls.call(SLEEP, [600.0], uuid4())
         assert (refused.value.status, refused.value.code, refused.value.headers) == (504, "TIMEOUT", {})
         # On the same connection, the only one: the server has let go of the statement.
-        assert (await pool.call(SLEEP, [0.0], uuid4())).status == 200
+        assert (await calls.call(SLEEP, [0.0], uuid4())).status == 200
         assert await asyncio.to_thread(at_work, prepared) == 0
 
 
 async def test_caller_that_leaves_frees_its_connection(prepared: Database) -> None:
-    async with opened(prepared, database_pool_max=1) as pool:
-        task = asyncio.create_task(pool.call(SLEEP, [600.0], uuid4()))
+    async with opened(prepared, database_pool_max=1) as calls:
+        task = asyncio.create_task(calls.call(SLEEP, [600.0], uuid4()))
         await asyncio.to_thread(wait_until, lambda: at_work(prepared) == 1)
-        waiting = asyncio.create_task(pool.call(SLEEP, [600.0], uuid4()))
+        waiting = asyncio.create_task(calls.call(SLEEP, [600.0], uuid4()))
         await asyncio.sleep(0)
         for gone in (waiting, task):
             gone.cancel()
         await asyncio.gather(task, waiting, return_exceptions=True)
-        assert (await pool.call(SLEEP, [0.0], uuid4())).status == 200
+        assert (await calls.call(SLEEP, [0.0], uuid4())).status == 200
         assert await asyncio.to_thread(at_work, prepared) == 0
 
 
@@ -148,16 +151,16 @@ async def test_tenant_with_too_many_waiting_calls_is_refused_at_once(prepared: D
     tenant_id = uuid4()
     limits = {"database_pool_max": 4, "tenant_connections": 2, "tenant_waiting": 5}
     with held(prepared) as holder:
-        async with opened(prepared, **limits, database_acquire_timeout_ms=60_000) as pool:
-            tasks = [asyncio.create_task(pool.call(HOLD, [], tenant_id)) for _ in range(7)]
+        async with opened(prepared, **limits, database_acquire_timeout_ms=60_000) as calls:
+            tasks = [asyncio.create_task(calls.call(HOLD, [], tenant_id)) for _ in range(7)]
             await asyncio.sleep(0)
-            with pytest.raises(Refusal) as refused:
-                await pool.call(HOLD, [], tenant_id)
+            with pytest.raises(ApiError) as refused:
+                await calls.call(HOLD, [], tenant_id)
             assert (refused.value.status, refused.value.code) == (429, "RATE_LIMITED")
             assert refused.value.headers == {"Retry-After": "1"}
-            assert (pool.in_use, pool.waiting) == (2, 5)
+            assert (calls.pool.in_use, calls.waiting) == (2, 5)
             # Nobody else is: one of the four connections is still free.
-            assert (await pool.call(SLEEP, [0.0], uuid4())).status == 200
+            assert (await calls.call(SLEEP, [0.0], uuid4())).status == 200
             holder.release()
             assert [reply.status for reply in await asyncio.gather(*tasks)] == [200] * 7
 
@@ -168,11 +171,11 @@ async def test_calls_of_others_go_on_while_one_tenant_floods(prepared: Database)
     limits = {"database_pool_max": 4, "tenant_connections": 3, "tenant_waiting": 100}
     timeouts = {"database_acquire_timeout_ms": 60_000, "database_statement_timeout_ms": 60_000}
     with held(prepared) as holder:
-        async with opened(prepared, **limits, **timeouts) as pool:
-            flood = [asyncio.create_task(pool.call(HOLD, [], flooding)) for _ in range(60)]
+        async with opened(prepared, **limits, **timeouts) as calls:
+            flood = [asyncio.create_task(calls.call(HOLD, [], flooding)) for _ in range(60)]
             await asyncio.sleep(0)
             for _ in range(10):
-                answers = await asyncio.gather(*(pool.call(SLEEP, [0.0], tenant_id) for tenant_id in others))
+                answers = await asyncio.gather(*(calls.call(SLEEP, [0.0], tenant_id) for tenant_id in others))
                 assert [answer.status for answer in answers] == [200] * 5
             assert not any(task.done() for task in flood)
             holder.release()
@@ -185,12 +188,11 @@ async def test_tenants_take_turns(prepared: Database) -> None:
     order: list[str] = []
 
     async def call(name: str, tenant_id: UUID) -> None:
-        await pool.call(SLEEP, [0.002], tenant_id)
+        await calls.call(SLEEP, [0.002], tenant_id)
         order.append(name)
 
-    async with opened(prepared, database_pool_max=1, database_acquire_timeout_ms=60_000) as pool:
-        calls = [call("early", early) for _ in range(20)] + [call("late", late) for _ in range(10)]
-        await asyncio.gather(*calls)
+    async with opened(prepared, database_pool_max=1, database_acquire_timeout_ms=60_000) as calls:
+        await asyncio.gather(*(call("early", early) for _ in range(20)), *(call("late", late) for _ in range(10)))
     # The first found the connection free.
     assert order == ["early"] * 9 + ["late"] * 8 + ["early"] * 8 + ["late"] * 2 + ["early"] * 3
 
@@ -199,14 +201,14 @@ async def test_searches_leave_connections_to_others(prepared: Database) -> None:
     """Four at a time, three of them of one tenant."""
     searching, other = uuid4(), uuid4()
     with held(prepared) as holder:
-        async with opened(prepared, database_pool_max=8, search_connections=4) as pool:
-            searches = [asyncio.create_task(pool.call(SEARCH, [], searching)) for _ in range(6)]
+        async with opened(prepared, database_pool_max=8, search_connections=4) as calls:
+            searches = [asyncio.create_task(calls.call(SEARCH, [], searching)) for _ in range(6)]
             await asyncio.sleep(0)
-            assert (pool.in_use, pool.waiting) == (3, 3)
-            searches += [asyncio.create_task(pool.call(SEARCH, [], other)) for _ in range(2)]
+            assert (calls.pool.in_use, calls.waiting) == (3, 3)
+            searches += [asyncio.create_task(calls.call(SEARCH, [], other)) for _ in range(2)]
             await asyncio.sleep(0)
-            assert (pool.in_use, pool.waiting) == (4, 4)
-            assert (await pool.call(SLEEP, [0.0], searching)).status == 200
+            assert (calls.pool.in_use, calls.waiting) == (4, 4)
+            assert (await calls.call(SLEEP, [0.0], searching)).status == 200
             assert not any(task.done() for task in searches)
             holder.release()
             assert [reply.status for reply in await asyncio.gather(*searches)] == [200] * 8
@@ -217,25 +219,25 @@ async def test_searches_leave_connections_to_others(prepared: Database) -> None:
 
 @pytest.mark.parametrize("sqlstate", ["40001", "40P01"])
 async def test_statement_that_was_rolled_back_for_others_runs_again(prepared: Database, sqlstate: str) -> None:
-    async with opened(prepared) as pool:
-        reply = await pool.call(FAIL, [sqlstate, 3], uuid4())
-        assert (reply.body, pool.retries) == (b'{"attempts": 4}', 3)
+    async with opened(prepared) as calls:
+        reply = await calls.call(FAIL, [sqlstate, 3], uuid4())
+        assert (reply.body, calls.pool.retries) == (b'{"attempts": 4}', 3)
 
 
 @pytest.mark.parametrize("sqlstate", ["40001", "40P01"])
 async def test_statement_that_keeps_failing_is_told_to_come_again(prepared: Database, sqlstate: str) -> None:
-    async with opened(prepared) as pool:
+    async with opened(prepared) as calls:
         with pytest.raises(asyncpg.PostgresError) as failed:
-            await pool.call(FAIL, [sqlstate, 100], uuid4())
-    refusal = refusal_of(failed.value)
-    assert (refusal.status, refusal.code, refusal.headers) == (503, "DATABASE_UNAVAILABLE", {"Retry-After": "1"})
+            await calls.call(FAIL, [sqlstate, 100], uuid4())
+    api_error = api_error_of(failed.value)
+    assert (api_error.status, api_error.code, api_error.headers) == (503, "DATABASE_UNAVAILABLE", {"Retry-After": "1"})
     assert prepared.execute("select last_value from public.attempts") == "4"
 
 
 async def test_statement_that_fails_for_its_own_reasons_runs_once(prepared: Database) -> None:
-    async with opened(prepared) as pool:
+    async with opened(prepared) as calls:
         with pytest.raises(asyncpg.UniqueViolationError):
-            await pool.call(FAIL, ["23505", 1], uuid4())
+            await calls.call(FAIL, ["23505", 1], uuid4())
     assert prepared.execute("select last_value from public.attempts") == "1"
 
 

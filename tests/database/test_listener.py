@@ -7,7 +7,8 @@ import asyncpg
 import pytest
 from support.servers import Database
 
-from gateway.database.listener import Connection, Listener
+from gateway.database.connect import Connection
+from gateway.database.listener import Listener
 
 pytestmark = pytest.mark.usefixtures("notifications")
 

@@ -17,7 +17,7 @@ from support.listeners import SECONDS, Told, listening, request
 from support.locks import Holder
 from support.servers import Database
 
-from gateway.events.endpoint import MAXIMUM_WAITING_BYTES, Stream
+from gateway.events.topic import MAXIMUM_WAITING_BYTES, Stream
 from gateway.operate import embedded
 from gateway.operate.deploy import deploy
 

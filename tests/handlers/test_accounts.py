@@ -13,9 +13,8 @@ from support.gateways import Gateway
 from support.servers import Database
 from support.tokens import SECRET, bearer, token
 
-from gateway.database.pool import Reply
-from gateway.endpoint import Asked
-from gateway.errors import Refusal
+from gateway.database.statement import Reply
+from gateway.errors import ApiError
 from gateway.handlers.accounts import (
     MAXIMUM_WAITING,
     Accounts,
@@ -24,8 +23,9 @@ from gateway.handlers.accounts import (
     network_of,
     parse_refresh_token,
 )
+from gateway.handlers.call import HandlerRequest
 from gateway.identity import Identifier
-from gateway.request import Exchange
+from gateway.request import RequestContext
 from gateway.schemas.people import Login
 from gateway.settings import load_settings
 
@@ -34,8 +34,8 @@ ME: Final = "/api/v1/users/me"
 PREFERENCES: Final = f"{ME}/preferences"
 SEARCH: Final = "/api/v1/users/search"
 PASSWORD: Final = "correct horse battery staple"
-WRONG_LOGIN: Final = shapes.refusal("UNAUTHENTICATED", "The email address or the password is wrong.")
-BAD_TOKEN: Final = shapes.refusal("UNAUTHENTICATED", "The refresh token is not valid.")
+WRONG_LOGIN: Final = shapes.api_error("UNAUTHENTICATED", "The email address or the password is wrong.")
+BAD_TOKEN: Final = shapes.api_error("UNAUTHENTICATED", "The refresh token is not valid.")
 
 
 def new_email() -> str:
@@ -119,7 +119,7 @@ def test_an_email_address_is_one_users_in_whatever_case(
     email = register(people_gateway)["user"]["email"]
     response = visitor.post(f"{AUTH}/register", json={"email": change(email), "password": PASSWORD})
     assert response.status_code == 409
-    assert response.json() == shapes.refusal(
+    assert response.json() == shapes.api_error(
         "CONFLICT",
         "This email address is taken.",
         ("email", "A user signs in with it. Sign in, or register with another address."),
@@ -165,7 +165,7 @@ def test_nobody_joins_a_tenant_from_outside(
     body = {"email": new_email(), "password": PASSWORD, "tenant_id": tenant_id}
     response = visitor.post(f"{AUTH}/register", json=body, headers=headers)
     assert response.status_code == status
-    assert response.json() == shapes.refusal(code, message)
+    assert response.json() == shapes.api_error(code, message)
     assert visitor.post(f"{AUTH}/login", json={"email": body["email"], "password": PASSWORD}).status_code == 401
 
 
@@ -263,8 +263,8 @@ async def test_an_unknown_address_takes_the_way_of_a_wrong_password() -> None:
             called.append(function)  # noqa: B023 - called in the same round
             return Reply(200, None, stored, None)
 
-        asked = Asked(Exchange([]), None, "192.0.2.1", {}, None, body, call)
-        with pytest.raises(Refusal) as caught:
+        asked = HandlerRequest(RequestContext([]), None, "192.0.2.1", {}, None, body, call)
+        with pytest.raises(ApiError) as caught:
             await accounts.login(asked)
         assert (caught.value.status, caught.value.message) == (401, WRONG_LOGIN["error"]["message"])
         assert called == ["begin_login"]
@@ -285,7 +285,7 @@ async def test_passwords_wait_in_a_line_of_bounded_length() -> None:
     passwords = Passwords()
     working = [asyncio.create_task(passwords.hash("password")) for _ in range(MAXIMUM_WAITING)]
     await asyncio.sleep(0)  # they have come to their threads, and none can have come back
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(ApiError) as caught:
         await passwords.hash("password")
     assert (caught.value.status, caught.value.code) == (429, "RATE_LIMITED")
     for task in working:
@@ -327,7 +327,7 @@ def test_failed_attempts_are_limited_by_account(make_gateway: Callable[..., Gate
             assert [attempt(email, "wrong").status_code for _ in range(3)] == [401, 401, 401]
             locked = attempt(email.upper(), PASSWORD)
             assert locked.status_code == 429
-            assert locked.json() == shapes.refusal("RATE_LIMITED", "Too many attempts. Repeat the request later.")
+            assert locked.json() == shapes.api_error("RATE_LIMITED", "Too many attempts. Repeat the request later.")
             assert 1 <= int(locked.headers["retry-after"]) <= 900
         assert attempt(other, PASSWORD).status_code == 200
 
@@ -506,7 +506,7 @@ def test_without_a_key_nobody_signs_in(gateway: Gateway, path: str, body: dict[s
     with gateway.client() as client:
         response = client.post(f"{AUTH}/{path}", json=body)
     assert response.status_code == 501
-    assert response.json() == shapes.refusal(
+    assert response.json() == shapes.api_error(
         "SIGN_IN_NOT_CONFIGURED",
         "Nobody can sign in here: tokens are signed with JWT_SECRET_KEY (and JWT_ALGORITHM HS256), which is not set.",
     )
@@ -517,7 +517,9 @@ def test_a_tenant_header_is_no_user(gateway: Gateway) -> None:
         response = client.get(ME)
     assert response.status_code == 401
     assert response.headers["www-authenticate"] == "Bearer"
-    assert response.json() == shapes.refusal("UNAUTHENTICATED", "This is for users: a bearer token with sub is needed.")
+    assert response.json() == shapes.api_error(
+        "UNAUTHENTICATED", "This is for users: a bearer token with sub is needed."
+    )
 
 
 # --- profile, preferences -------------------------------------------------------------------------------------

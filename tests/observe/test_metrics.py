@@ -22,7 +22,8 @@ from support.servers import Database
 from gateway import __version__
 from gateway.observe import metrics as observe
 from gateway.observe.metrics import Metrics
-from gateway.request import Exchange
+from gateway.observe.processes import BoundedNames
+from gateway.request import RequestContext
 
 BATCH: Final = "/api/v1/cards/batch"
 USAGE: Final = "/api/v1/cards/{card_id}/usage"
@@ -178,7 +179,7 @@ def test_workflow_types_beyond_the_bound_are_counted_as_other(metrics: Metrics) 
 
 
 def test_processes_agree_on_the_workflow_types(tmp_path: Path) -> None:
-    one, two = (observe._Bounded(3, tmp_path) for _ in range(2))
+    one, two = (BoundedNames(3, tmp_path) for _ in range(2))
     assert [one.name("a"), two.name("b"), one.name("line\nend"), two.name("d"), one.name("d")] == [
         *("a", "b", "line\nend"),
         *("other", "other"),
@@ -187,21 +188,21 @@ def test_processes_agree_on_the_workflow_types(tmp_path: Path) -> None:
 
 
 def test_error_codes_beyond_the_bound_are_counted_as_other(metrics: Metrics) -> None:
-    exchange = Exchange([])
+    context = RequestContext([])
     for number in range(200):
-        exchange.code = f"CODE_{number}"
-        metrics.count_request("GET", "none", exchange, 0.001)
+        context.code = f"CODE_{number}"
+        metrics.count_request("GET", "none", context, 0.001)
     codes = {dict(labels)["code"] for labels in monitoring.samples(exposition(metrics))["cards_api_errors_total"]}
-    assert len(codes) == observe.MAXIMUM_ERROR_CODES + 1
+    assert len(codes) == observe.MAXIMUM_LABEL_VALUES + 1
     assert {"other", "DATABASE_BUSY", "INTERNAL_ERROR"} < codes
 
 
 def test_tenants_are_compared_without_being_named(metrics: Metrics, monkeypatch: pytest.MonkeyPatch) -> None:
     tenants = [uuid4() for _ in range(3)]
-    exchange = Exchange([])
+    context = RequestContext([])
     for tenant_id in (tenants[0], tenants[0], *tenants):
-        exchange.tenant_id = tenant_id
-        metrics.count_request("GET", "none", exchange, 0.001)
+        context.tenant_id = tenant_id
+        metrics.count_request("GET", "none", context, 0.001)
     monkeypatch.setattr("gateway.observe.metrics.perf_counter", lambda: perf_counter() + 61)
     text = exposition(metrics)
     assert value(text, "cards_tenants_active") == 3

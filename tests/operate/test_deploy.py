@@ -261,10 +261,10 @@ def test_failing_file_leaves_the_database_as_it_was(tree: Tree, deployed: Databa
     before = dump(deployed), deployed.execute(WRITTEN)
     tree.write("migrations/0002_more.sql", "create table app.more (tenant_id uuid primary key);")
     tree.write(path, "-- two\nselect 1;\nselect * from\n    app.nowhere;\n")
-    with pytest.raises(DeployError) as refusal:
+    with pytest.raises(DeployError) as api_error:
         tree.deploy(deployed)
-    assert str(refusal.value).startswith(f'{path}:4: relation "app.nowhere" does not exist')
-    assert str(refusal.value).endswith("(SQLSTATE 42P01)")
+    assert str(api_error.value).startswith(f'{path}:4: relation "app.nowhere" does not exist')
+    assert str(api_error.value).endswith("(SQLSTATE 42P01)")
     assert (dump(deployed), deployed.execute(WRITTEN)) == before
 
 
@@ -520,11 +520,11 @@ def test_second_database_of_a_deployer_who_is_not_superuser(tree: Tree, new_serv
 
 def test_deployer_without_rights_is_told_so(tree: Tree, new_server: Server) -> None:
     new_server.execute("create role deployer login")
-    with new_server.database("closed") as database, pytest.raises(DeployError) as refusal:
+    with new_server.database("closed") as database, pytest.raises(DeployError) as api_error:
         tree.deploy(database, "deployer")
-    assert str(refusal.value).startswith("setup/extensions.sql: ")
-    assert str(refusal.value).endswith("(SQLSTATE 42501)")
-    assert "\n" not in str(refusal.value)
+    assert str(api_error.value).startswith("setup/extensions.sql: ")
+    assert str(api_error.value).endswith("(SQLSTATE 42501)")
+    assert "\n" not in str(api_error.value)
 
 
 @pytest.mark.parametrize("attribute", ["superuser", "bypassrls", "replication"])
@@ -570,9 +570,9 @@ def test_database_with_another_encoding_is_refused(tree: Tree, server: Server) -
 
 @pytest.mark.parametrize("url", ["postgresql://nobody@/nowhere?host=/nowhere", "mysql://a/b", "postgresql://x:y:z@/"])
 def test_unreachable_database_is_one_line(tree: Tree, url: str) -> None:
-    with pytest.raises(DeployError, match=r"^cannot connect to the database: .") as refusal:
+    with pytest.raises(DeployError, match=r"^cannot connect to the database: .") as api_error:
         asyncio.run(deploy(url, source=tree.folder))
-    assert "\n" not in str(refusal.value)
+    assert "\n" not in str(api_error.value)
 
 
 def test_folder_that_is_no_db_folder_is_refused(tmp_path: Path) -> None:

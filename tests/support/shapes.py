@@ -47,7 +47,7 @@ def card(**fields: Any) -> dict[str, Any]:
     } | fields
 
 
-def refusal(code: str, message: Any, *details: tuple[str, Any], request_id: Any = MADE_UP_ID) -> dict[str, Any]:
+def api_error(code: str, message: Any, *details: tuple[str, Any], request_id: Any = MADE_UP_ID) -> dict[str, Any]:
     """The body of an error. details: a field's path, and what is said of it."""
     said = [{"field": field, "message": text} for field, text in details]
     return {

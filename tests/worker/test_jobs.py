@@ -22,10 +22,10 @@ from support.servers import Database
 from support.tokens import bearer, token
 
 from gateway.settings import Settings
-from gateway.worker.job_kinds import KINDS, TestArguments
-from gateway.worker.jobs import Job, JobContext, JobError, Kind, Outcome, PermanentError, RetryLater, carry_out
+from gateway.worker.job_kinds import JOB_KINDS, TestArguments
+from gateway.worker.jobs import Job, JobContext, JobError, JobKind, Outcome, PermanentError, RetryLater, carry_out
 from gateway.worker.metrics import WorkerMetrics
-from gateway.worker.queue import JobQueue, Link, Schedule
+from gateway.worker.queue import JobConnection, JobQueue, Schedule
 
 JOBS: Final = "/api/v1/jobs"
 SECONDS: Final = 60.0
@@ -251,9 +251,9 @@ async def test_a_job_outlives_the_databases_absence(
 
 
 @asynccontextmanager
-async def working(database: Database, kinds: Mapping[str, Kind], settings: Settings) -> AsyncIterator[JobQueue]:
+async def working(database: Database, kinds: Mapping[str, JobKind], settings: Settings) -> AsyncIterator[JobQueue]:
     """A worker on the test's own loop."""
-    link = Link(database.url("cardbase_worker"))
+    link = JobConnection(database.url("cardbase_worker"))
     await link.open()
     queue = JobQueue(link, kinds, settings, uuid4(), WorkerMetrics(kinds))
     running = asyncio.create_task(queue.run())
@@ -286,7 +286,7 @@ async def test_what_has_to_happen_once_is_written_as_the_job_is_completed(databa
     settings = Settings(worker_heartbeat_seconds=1, job_retry_seconds=0.01)
     async with working(
         database,
-        {"test": Kind(TestArguments, write), "embed_memory": Kind(KINDS["embed_memory"].arguments, lose)},
+        {"test": JobKind(TestArguments, write), "embed_memory": JobKind(JOB_KINDS["embed_memory"].arguments, lose)},
         settings,
     ):
         written, lost = await ledger.ended(
@@ -324,7 +324,7 @@ async def test_a_job_that_can_t_be_recorded_or_holds_up_its_worker_does_the_othe
     refused = await ledger.enqueue(arguments={"message": "refused"}, maximum_attempts=1)
     others = [await ledger.enqueue() for _ in range(5)]
     slow = await ledger.enqueue(arguments={"seconds": 1.5})
-    async with working(database, {"test": Kind(TestArguments, work)}, settings):
+    async with working(database, {"test": JobKind(TestArguments, work)}, settings):
         ended = await ledger.ended(*others, slow, refused)
     assert [(job["status"], job["attempts"]) for job in ended[:-1]] == [("completed", 1)] * 6
     assert ended[-1]["error"] == "Its worker was lost during the last attempt."
@@ -342,7 +342,7 @@ async def test_schedules_run_at_their_time_by_one_worker(database: Database) -> 
 
         return [Schedule("cron", "* * * * * *", lambda: run("cron")), Schedule("every", 1.0, lambda: run("every"))]
 
-    async with working(database, KINDS, Settings()) as one, working(database, KINDS, Settings()) as two:
+    async with working(database, JOB_KINDS, Settings()) as one, working(database, JOB_KINDS, Settings()) as two:
         tasks = [asyncio.create_task(queue.run_schedules(schedules())) for queue in (one, two)]
         await asyncio.wait_for(has_run_twice.wait(), SECONDS)
         one.stop()
@@ -404,8 +404,8 @@ async def outcome_of(job: Job, run: Callable[[], Awaitable[Any]]) -> Outcome:
         return await run()
 
     settings = Settings(job_time_limit_seconds=0.05, job_retry_seconds=8)
-    context = JobContext(job.tenant_id, None, job.id, job.attempt, settings, Link(""), uuid4())
-    return await carry_out(job, Kind(TestArguments, work), context)
+    context = JobContext(job.tenant_id, None, job.id, job.attempt, settings, JobConnection(""), uuid4())
+    return await carry_out(job, JobKind(TestArguments, work), context)
 
 
 @pytest.mark.parametrize("case", ATTEMPTS)
@@ -445,7 +445,7 @@ def test_the_database_knows_the_kinds_as_the_worker_does(shared_database: Databa
             field.name: _type_of(field.type, types) + ("" if field.required else "?")
             for field in msgspec.structs.fields(kind.arguments)
         }
-        for name, kind in KINDS.items()
+        for name, kind in JOB_KINDS.items()
     }
     assert msgspec.json.decode(shared_database.execute("select app.job_kinds()")) == expected
 

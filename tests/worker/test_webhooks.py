@@ -33,8 +33,8 @@ from support.tokens import ENCRYPTION_KEY, OTHER_SECRET, bearer, token
 
 from gateway.identity import Identity
 from gateway.services import http_client as outgoing
-from gateway.services.encryption import Sealer
-from gateway.services.http_client import AddressRefused, Outgoing, SendFailed, is_public
+from gateway.services.encryption import Encryptor
+from gateway.services.http_client import AddressRefused, HttpClient, SendFailed, is_public
 from gateway.services.webhook_signature import sign, signing_key
 from gateway.settings import SettingsError, load_settings
 from gateway.worker.jobs import JobContext, JobError, PermanentError, RetryLater
@@ -50,8 +50,8 @@ PATH: Final = "/hook/a-path-that-is-a-secret"
 PAYLOAD: Final = {"id": "01", "text": "naïve 🍵", "amount": 1.5}
 
 
-def guard(**variables: str) -> Outgoing:
-    return Outgoing(load_settings(variables))
+def guard(**variables: str) -> HttpClient:
+    return HttpClient(load_settings(variables))
 
 
 # --- which addresses ------------------------------------------------------------------------------------------
@@ -483,11 +483,11 @@ class Desk:
     def integrate(self, **settings: Any) -> UUID:
         """An integration with these settings."""
         integration_id = uuid4()
-        sealed = Sealer(self.settings).seal(self.owner, msgspec.json.encode(settings)).hex()
+        encrypted = Encryptor(self.settings).encrypt(self.owner.owner, msgspec.json.encode(settings)).hex()
         owner = f"'{self.owner.tenant_id}', '{self.owner.user_id}'"
         self._database.execute(
             "insert into app.integrations (tenant_id, user_id, id, provider, sealed_settings, setting_names) "
-            f"values ({owner}, '{integration_id}', 'webhook', '\\x{sealed}', '{{}}')"
+            f"values ({owner}, '{integration_id}', 'webhook', '\\x{encrypted}', '{{}}')"
         )
         return integration_id
 
@@ -673,12 +673,10 @@ async def test_an_integration_is_its_users_alone(desk: Desk, receiver: Receiver,
 
 
 @pytest.mark.parametrize("key", [None, base64.b64encode(OTHER_SECRET.encode()[:32]).decode()], ids=["none", "another"])
-async def test_without_the_key_that_sealed_them_settings_stay_sealed(
-    desk: Desk, receiver: Receiver, key: str | None
-) -> None:
+async def test_without_the_key_settings_stay_encrypted(desk: Desk, receiver: Receiver, key: str | None) -> None:
     integration = desk.integrate(url=receiver.url(), secret=SECRET)
     desk.settings = load_settings({"INTEGRATION_ENCRYPTION_KEY": key or "", **LOOPBACK})
-    with pytest.raises(PermanentError, match=r"^The settings can't be opened: they were sealed with another key\.$"):
+    with pytest.raises(PermanentError, match=r"^The settings can't be decrypted: they"):
         await desk.notify(integration)
     assert receiver.requests == []
 

@@ -1,6 +1,7 @@
 -- What can be called over /rpc: every function of schema api that the gateway may execute, save for those whose
 -- comment has a line "@internal".
--- Answers {"version": as api.catalog_version(), "functions": [function]}, ordered by name and then by age:
+-- Returns {"version": as api.catalog_version(), "comments": {name: comment} of these and of the internal ones,
+-- "functions": [function]}, ordered by name and then by age:
 --   name, comment      as in the catalog; comment is never null
 --   is_volatile        false: it is stable or immutable, and may be called by GET
 --   kind               what it answers: reply (api.reply), void, scalar, row (with columns) or record (without)
@@ -139,6 +140,10 @@ as $$
             'version', (
                 select state.catalog_version
                 from deployment.state
+            ),
+            'comments', (
+                select coalesce(jsonb_object_agg(commented.proname, commented.comment), '{}')
+                from callable as commented
             ),
             'functions', coalesce(
                 jsonb_agg(

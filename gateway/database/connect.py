@@ -1,0 +1,60 @@
+"""How to reach the database outside the pool, and the errors that mean it is away."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Final, TypeAlias
+
+import asyncpg
+
+Connection: TypeAlias = "asyncpg.Connection[Any]"
+
+CONNECT_SECONDS: Final = 30.0
+
+CONNECTION_ERRORS: Final = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    OSError,  # TimeoutError is one
+)
+"""The database is away or can't be reached. The same statement passes once it is back."""
+DATABASE_ERRORS: Final = (asyncpg.PostgresError, *CONNECTION_ERRORS)
+"""Everything that a statement can fail with."""
+
+
+async def connect(
+    url: str,
+    application_name: str,
+    *,
+    connect_seconds: float = CONNECT_SECONDS,
+    statement_seconds: float | None = None,
+    prepared_statements: bool = False,
+) -> Connection:
+    """Opens a connection. Raises DATABASE_ERRORS, or ValueError for a URL that is none.
+
+    prepared_statements: whether the server keeps them; a transaction pooler in between can't.
+    """
+    return await asyncpg.connect(
+        url,
+        timeout=connect_seconds,
+        command_timeout=statement_seconds,
+        statement_cache_size=100 if prepared_statements else 0,
+        server_settings={"application_name": application_name},
+    )
+
+
+@asynccontextmanager
+async def connected(
+    url: str, application_name: str, *, statement_seconds: float | None = None
+) -> AsyncIterator[Connection]:
+    """A connection that is closed at the end. Raises as `connect` does."""
+    connection = await connect(
+        url, application_name, connect_seconds=statement_seconds or CONNECT_SECONDS, statement_seconds=statement_seconds
+    )
+    try:
+        yield connection
+    finally:
+        await connection.close()

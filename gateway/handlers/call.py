@@ -1,0 +1,77 @@
+"""A line of the route table with a handler: for more than one SQL call, or more than the request has."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, NamedTuple
+from uuid import UUID
+
+from gateway.arguments import decode_query
+from gateway.database.calls import Calls
+from gateway.database.statement import CallStatement, Reply
+from gateway.endpoint import Call, refuse
+from gateway.identity import Identifier, Identity
+from gateway.request import RequestContext
+from gateway.routes import Route
+from gateway.settings import Settings
+from gateway.statements import call_of
+
+if TYPE_CHECKING:
+    from litestar.types import Receive, Scope
+
+
+class HandlerRequest(NamedTuple):
+    """A request as its handler gets it.
+
+    identity   the caller; None where the route is for callers who have not signed in yet
+    call       calls a function of schema api, by its name and its arguments
+    """
+
+    context: RequestContext
+    identity: Identity | None
+    client: str
+    path: dict[str, UUID]
+    query: Any
+    body: Any
+    call: Callable[[str, Mapping[str, Any]], Awaitable[Reply]]
+
+
+Handler = Callable[[HandlerRequest], Awaitable[Reply]]
+
+
+class HandlerCall(Call):
+    """One line of the route table with a handler."""
+
+    def __init__(
+        self, handler: Handler, route: Route, identifier: Identifier, calls: Calls, settings: Settings
+    ) -> None:
+        super().__init__(route, identifier, calls, settings)
+        self._handler = handler
+        self._statements: dict[str, CallStatement] = {}
+
+    async def reply(self, context: RequestContext, scope: "Scope", receive: "Receive") -> Reply:
+        """Has the handler answer one request. Raises ApiError, or whatever api_error_of understands."""
+        identity = self.identify(context) if self.route.is_for_users else None
+        path = self.path_arguments(scope)
+        body = await self.read(context, receive)
+        client = scope["client"]
+        request = HandlerRequest(
+            context,
+            identity,
+            client[0] if client else "",
+            path,
+            None if self.route.query is None else decode_query(scope["query_string"], self.route.query),
+            self.decode(body),
+            self._call,
+        )
+        start = perf_counter()
+        try:
+            return await self._handler(request)
+        except Exception as error:
+            refuse(error, body)
+        finally:
+            context.called = (self.route.function, perf_counter() - start)
+
+    async def _call(self, function: str, arguments: Mapping[str, Any]) -> Reply:
+        if function not in self._statements:
+            self._statements[function] = CallStatement(call_of(function, arguments), is_search=self.route.is_search)
+        return await self._calls.call(self._statements[function], list(arguments.values()), arguments.get("tenant_id"))

@@ -1,0 +1,87 @@
+"""Integrations: their settings are encrypted before the database sees them, and never shown again."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+
+from gateway.database.statement import Reply
+from gateway.errors import invalid
+from gateway.handlers.call import Handler, HandlerRequest
+from gateway.schemas.resources import CreateIntegration, UpdateIntegration
+from gateway.services.encryption import Encryptor
+from gateway.services.http_client import AddressRefused, HttpClient
+from gateway.services.webhook_signature import signing_key
+from gateway.settings import Settings
+
+MAXIMUM_BYTES: Final = 65_536
+"""Of an integration's settings, as JSON."""
+WEBHOOK: Final = "webhook"
+"""The provider of integrations that webhooks go to."""
+
+
+class Integrations:
+    """Creating and updating integrations."""
+
+    def __init__(self, settings: Settings, encryptor: Encryptor) -> None:
+        self._http_client = HttpClient(settings)
+        self._encryptor = encryptor
+
+    @property
+    def handlers(self) -> Mapping[str, Handler]:
+        """By the names that the route table has for them."""
+        return {"create_integration": self.create_integration, "update_integration": self.update_integration}
+
+    async def create_integration(self, request: HandlerRequest) -> Reply:
+        """Creates an integration with encrypted settings."""
+        body: CreateIntegration = request.body
+        settings = self._encrypted(request, body.provider, body.settings)
+        return await request.call("create_integration", _owner(request) | {"provider": body.provider} | settings)
+
+    async def update_integration(self, request: HandlerRequest) -> Reply:
+        """Changes an integration; new settings are encrypted."""
+        body: UpdateIntegration = request.body
+        provider = None if body.provider is msgspec.UNSET else body.provider
+        settings: dict[str, Any] = {"sealed_settings": None, "setting_names": None}
+        if body.settings is not msgspec.UNSET:
+            settings = self._encrypted(request, provider, body.settings)
+        return await request.call(
+            "update_integration", _owner(request) | request.path | {"provider": provider} | settings
+        )
+
+    def _check(self, provider: str | None, settings: Mapping[str, msgspec.Raw]) -> None:
+        """Refuses settings that no job could use: they would be found wrong much later."""
+        if provider == WEBHOOK or "url" in settings:
+            try:
+                self._http_client.check(_text(settings, "url"))
+            except AddressRefused as error:
+                raise invalid("settings.url", str(error)) from None
+        if provider == WEBHOOK:
+            try:
+                signing_key(_text(settings, "secret"))
+            except ValueError as error:
+                raise invalid("settings.secret", str(error)) from None
+
+    def _encrypted(
+        self, request: HandlerRequest, provider: str | None, settings: Mapping[str, msgspec.Raw]
+    ) -> dict[str, Any]:
+        assert request.identity is not None
+        self._check(provider, settings)
+        secret = msgspec.json.encode(settings)
+        if len(secret) > MAXIMUM_BYTES:
+            raise invalid("settings", f"Expected at most {MAXIMUM_BYTES} bytes, got {len(secret)}.")
+        encrypted = self._encryptor.encrypt(request.identity.owner, secret)
+        return {"sealed_settings": encrypted, "setting_names": sorted(settings)}
+
+
+def _text(settings: Mapping[str, msgspec.Raw], name: str) -> str:
+    """A setting that has to be a text; empty when it is none."""
+    try:
+        return msgspec.json.decode(settings.get(name, b'""'), type=str)
+    except msgspec.ValidationError:
+        return ""
+
+
+def _owner(request: HandlerRequest) -> dict[str, Any]:
+    assert request.identity is not None
+    return {"tenant_id": request.identity.tenant_id, "user_id": request.identity.user_id}

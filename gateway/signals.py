@@ -1,0 +1,45 @@
+"""What the gateway does on signals, and how rarely Python looks for cycles."""
+
+import asyncio
+import gc
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+
+@contextmanager
+def on_signals(reload: Callable[[], object], end: Callable[[], object]) -> Iterator[None]:
+    """Calls reload on SIGHUP, and end on the signals that stop the server, which waits for all answers to complete."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # an application inside another program, whose signals are not ours
+        return
+    loop = asyncio.get_running_loop()
+    previous = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        loop.call_soon_threadsafe(end)
+        if callable(handle := previous[signal.Signals(number)]):
+            handle(number, frame)
+
+    loop.add_signal_handler(signal.SIGHUP, reload)
+    for number in previous:
+        signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGHUP)
+        for number, handle in previous.items():
+            signal.signal(number, handle)
+
+
+def collect_rarely() -> None:
+    """Has Python look for cycles less often, and not among what is there from the start.
+
+    Requests leave hardly any behind. With the usual thresholds it looks through everything every few hundred requests,
+    which takes tens of milliseconds: the slowest of a hundred requests took three times as long.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 100)
