@@ -4,10 +4,9 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from itertools import product
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Final, cast
 
-import msgspec
-from litestar import Litestar, Request, Response, asgi, route
+from litestar import Litestar, asgi, route
 from litestar.config.cors import CORSConfig
 from litestar.enums import HttpMethod
 from litestar.exceptions import NotFoundException
@@ -16,9 +15,8 @@ from prometheus_client import CollectorRegistry
 
 from gateway.database.calls import Calls
 from gateway.database.listener import Listener
-from gateway.database.pool import Pool
+from gateway.database.pool import Pool, make_pools
 from gateway.endpoint import Call, Endpoint
-from gateway.errors import api_error_of, envelope
 from gateway.events.endpoint import Events
 from gateway.handlers.accounts import Accounts, Passwords
 from gateway.handlers.call import HandlerCall
@@ -30,12 +28,11 @@ from gateway.observe.health import HealthCheck
 from gateway.observe.metrics import Metrics
 from gateway.observe.observer import Observer
 from gateway.openapi.page import documents
-from gateway.request import context_of, record_error
+from gateway.reply import error_response
 from gateway.routes import EVENTS, ROUTES, Route
 from gateway.rpc import endpoint as rpc
 from gateway.rpc.catalog import CatalogKeeper
 from gateway.schemas.cards import CARD_TYPES
-from gateway.schemas.operations import Info
 from gateway.services.encryption import Encryptor
 from gateway.settings import Settings
 from gateway.signals import collect_rarely, on_signals
@@ -48,27 +45,17 @@ from gateway.stores.redis import Breaker, open_redis
 if TYPE_CHECKING:
     from litestar.types import ASGIApp, Receive, Scope, Send
 
-API_VERSION: Final = "v1"
-FEATURES: Final = (*dict.fromkeys(line.path.split("/")[3] for line in ROUTES), *("usage", "idempotency", "rpc"))
-READERS_SHARE: Final = 4
-"""One connection in this many is for reads over /rpc; where there are fewer, all connections are for all calls."""
 EXPOSED_HEADERS: Final = [
-    "Content-Range",
-    "ETag",
-    "Location",
-    "Preference-Applied",
-    "Proxy-Status",
-    *("RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset", "Retry-After"),
-    "Server-Timing",
-    "X-Event-Recorded",
-    "X-Idempotency-Cache",
+    *("Content-Range", "ETag", "Location", "Preference-Applied", "Proxy-Status", "Retry-After", "Server-Timing"),
+    *("RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset", "X-Event-Recorded", "X-Idempotency-Cache"),
     *("X-Process-Time", "X-Request-ID", "X-Trace-ID"),
 ]
+"""What a page of another origin may read (CORS)."""
 
 
 def create_app(settings: Settings, database_url: str) -> "ASGIApp":
     """The gateway as an ASGI application. It starts without a database too, and answers 503 until there is one."""
-    pool, readers = _pools(settings, database_url)
+    pool, readers = make_pools(database_url, settings)
     pools = [pool] if readers is None else [pool, readers]
     calls = Calls(pool, settings)
     listener = Listener(database_url, keeps_session=settings.database_prepared_statements)
@@ -89,10 +76,6 @@ def create_app(settings: Settings, database_url: str) -> "ASGIApp":
         **Integrations(settings, Encryptor(settings)).handlers,
         **searches.handlers,
     }
-
-    def info() -> Info:
-        version = keeper.current.version if keeper.current else None
-        return Info(API_VERSION, (*FEATURES, "events", "cache"), settings.environment, version)
 
     @asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
@@ -118,38 +101,23 @@ def create_app(settings: Settings, database_url: str) -> "ASGIApp":
             return HandlerCall(handlers[line.handler], *parts)
         return CachedCall(cache, *parts) if line.cached else Call(*parts)
 
+    resources = (line.path.split("/")[3] for line in ROUTES)
     rpc_endpoint = rpc.Rpc(settings, pool, readers, keeper, identifier, metrics.count)
     litestar = Litestar(
         route_handlers=[
             *_endpoints(settings, call_of, metrics, limits),
             _handler(EVENTS.path, [HttpMethod.GET], limits.in_front_of(cast("ASGIApp", events), path=EVENTS.path)),
             _rpc(limits.in_front_of(cast("ASGIApp", rpc_endpoint), path=rpc.ROUTE, refuse=rpc.send_rpc_error)),
-            *operations(check, metrics, info),
+            *operations(settings, check, metrics, resources, keeper.version),
             documents(settings, keeper),
         ],
         lifespan=[lifespan],
         openapi_config=None,
         cors_config=_cors(settings),
-        exception_handlers={Exception: _answer_exception},
+        exception_handlers={Exception: error_response},
         logging_config=None,
     )
     return Observer(cast("ASGIApp", litestar), metrics)
-
-
-def _pools(settings: Settings, url: str) -> tuple[Pool, Pool | None]:
-    """The connections: for all calls, and, where there are enough, some whose transactions are read-only.
-
-    A pooler that hands a server to another client after each transaction would hand on what a connection was opened
-    with, too: behind one there are no such connections.
-    """
-    count = settings.database_pool_max // READERS_SHARE
-    if count == 0 or not settings.database_prepared_statements:
-        return Pool(url, settings), None
-    first = min(settings.database_pool_min // READERS_SHARE, count)
-    least, most = settings.database_pool_min - first, settings.database_pool_max - count
-    all_calls = msgspec.structs.replace(settings, database_pool_min=min(least, most), database_pool_max=most)
-    reads = msgspec.structs.replace(settings, database_pool_min=first, database_pool_max=count)
-    return Pool(url, all_calls), Pool(url, reads, reads_only=True)
 
 
 def _watch(metrics: Metrics, pools: Sequence[Pool], calls: Calls, keeper: CatalogKeeper, events: Events) -> None:
@@ -161,7 +129,7 @@ def _watch(metrics: Metrics, pools: Sequence[Pool], calls: Calls, keeper: Catalo
     metrics.watch("cards_database_pool_waiting", lambda: calls.waiting + sum(each.slots.waiting for each in pools[1:]))
     metrics.watch("cards_database_pool_max", lambda: sum(each.maximum for each in pools))
     metrics.watch_total("cards_database_retries", lambda: sum(each.retries for each in pools))
-    metrics.watch("cards_catalog_version", lambda: keeper.current.version if keeper.current else None)
+    metrics.watch("cards_catalog_version", keeper.version)
     metrics.watch_totals("cards_catalog_loads", lambda: {"loaded": keeper.loads, "failed": keeper.failures})
     metrics.watch("cards_event_streams", lambda: events.streams)
     metrics.watch_totals("cards_event_streams_ended", lambda: events.ended)
@@ -219,21 +187,5 @@ def _cors(settings: Settings) -> CORSConfig | None:
     if not settings.allowed_origins:
         return None
     return CORSConfig(
-        allow_origins=list(settings.allowed_origins),
-        allow_headers=["*"],
-        expose_headers=EXPOSED_HEADERS,
-        max_age=86400,
-    )
-
-
-def _answer_exception(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
-    """What Litestar itself refuses, and what goes wrong outside the route table, in the one envelope."""
-    context = context_of(request.scope)
-    api_error = api_error_of(error)
-    record_error(context, api_error, error)
-    return Response(
-        envelope(api_error, context.request_id),
-        status_code=api_error.status,
-        headers=api_error.headers,
-        media_type="application/json",
+        allow_origins=list(settings.allowed_origins), allow_headers=["*"], expose_headers=EXPOSED_HEADERS, max_age=86400
     )

@@ -13,9 +13,21 @@ import asyncpg
 import msgspec
 from litestar.exceptions import HTTPException
 
-from gateway.database.connect import CONNECTION_ERRORS
-
 RETRY_AFTER_SECONDS: Final = 1
+
+CONNECTION_ERRORS: Final = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    OSError,  # TimeoutError is one
+)
+"""The database is away or can't be reached. The same statement passes once it is back."""
+DATABASE_ERRORS: Final = (asyncpg.PostgresError, *CONNECTION_ERRORS)
+"""Everything that a statement can fail with."""
 
 STATUS_OF: Final[Mapping[str, tuple[int, int]]] = {
     "08": (503, 503),  # connection exception

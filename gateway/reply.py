@@ -1,11 +1,12 @@
 """The one way back: from a reply of the database, or an error, to HTTP. For route table, handlers, events and /rpc."""
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
+from litestar import Request, Response
 
-from gateway.errors import ApiError, envelope
-from gateway.request import RequestContext
+from gateway.errors import ApiError, api_error_of, envelope
+from gateway.request import RequestContext, context_of, record_error
 
 if TYPE_CHECKING:
     from litestar.types import Send
@@ -56,3 +57,16 @@ async def send_error(context: RequestContext, send: "Send", api_error: ApiError)
     """Sends an error in the one envelope."""
     headers = [JSON, *((name.lower().encode(), value.encode()) for name, value in api_error.headers.items())]
     await send_answer(send, api_error.status, headers, envelope(api_error, context.request_id))
+
+
+def error_response(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+    """The response to what Litestar itself refuses, and to what goes wrong in its own handlers."""
+    context = context_of(request.scope)
+    api_error = api_error_of(error)
+    record_error(context, api_error, error)
+    return Response(
+        envelope(api_error, context.request_id),
+        status_code=api_error.status,
+        headers=api_error.headers,
+        media_type="application/json",
+    )

@@ -142,11 +142,7 @@ CARDS: Final = (
         batch_policy=LIGHT_BATCH,
     ),
     get(
-        "/api/v1/cards/{card_id}/usage",
-        "list_usage",
-        {200: cards.UsagePage},
-        query=cards.ListUsage,
-        **missing("card"),
+        "/api/v1/cards/{card_id}/usage", "list_usage", {200: cards.UsagePage}, query=cards.ListUsage, **missing("card")
     ),
     post(
         "/api/v1/cards",
@@ -309,18 +305,7 @@ SEARCH: Final = (
     ),
 )
 
-ROUTES: Final = (
-    *CARDS,
-    *SIGN_IN,
-    *USERS,
-    *MEMORIES,
-    *CONVERSATIONS,
-    *MESSAGES,
-    *TASKS,
-    *INTEGRATIONS,
-    *JOBS,
-    *SEARCH,
-)
+ROUTES: Final = (*CARDS, *SIGN_IN, *USERS, *MEMORIES, *CONVERSATIONS, *MESSAGES, *TASKS, *INTEGRATIONS, *JOBS, *SEARCH)
 
 EVENTS: Final = get(
     "/api/v1/events",

@@ -1,4 +1,4 @@
-"""How to reach the database outside the pool, and the errors that mean it is away."""
+"""How to connect to the database outside the pool."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -9,20 +9,6 @@ import asyncpg
 Connection: TypeAlias = "asyncpg.Connection[Any]"
 
 CONNECT_SECONDS: Final = 30.0
-
-CONNECTION_ERRORS: Final = (
-    asyncpg.PostgresConnectionError,
-    asyncpg.CannotConnectNowError,
-    asyncpg.AdminShutdownError,
-    asyncpg.CrashShutdownError,
-    asyncpg.TooManyConnectionsError,
-    asyncpg.InterfaceError,
-    asyncpg.InternalClientError,
-    OSError,  # TimeoutError is one
-)
-"""The database is away or can't be reached. The same statement passes once it is back."""
-DATABASE_ERRORS: Final = (asyncpg.PostgresError, *CONNECTION_ERRORS)
-"""Everything that a statement can fail with."""
 
 
 async def connect(

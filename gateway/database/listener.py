@@ -11,7 +11,8 @@ from typing import Any, Final
 
 import asyncpg
 
-from gateway.database.connect import CONNECTION_ERRORS, DATABASE_ERRORS, Connection, connect
+from gateway.database.connect import Connection, connect
+from gateway.errors import CONNECTION_ERRORS, DATABASE_ERRORS
 
 RECONNECT_SECONDS: Final = 1.0
 STATEMENT_SECONDS: Final = 5.0

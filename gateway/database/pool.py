@@ -17,6 +17,8 @@ RETRIED: Final = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
 """The statement was rolled back whole, so it may simply run again."""
 MAXIMUM_RETRIES: Final = 3
 RELEASE_TIMEOUT_SECONDS: Final = 2.0
+READERS_SHARE: Final = 4
+"""One connection in this many is for reads over /rpc; a pool of fewer connections is for all calls."""
 
 T = TypeVar("T")
 
@@ -39,15 +41,16 @@ async def _pass_json_through(connection: Any) -> None:
 class Pool:
     """Connections, opened as they are needed, so that the gateway starts and stays up without a database.
 
-    reads_only: its transactions are read-only, whatever a function declares itself to be.
+    minimum      connections to open at the start
+    maximum      connections that may be open
+    reads_only   whether all transactions are read-only, whatever a function declares itself to be
     """
 
-    def __init__(self, url: str, settings: Settings, *, reads_only: bool = False) -> None:
+    def __init__(self, url: str, settings: Settings, minimum: int, maximum: int, *, reads_only: bool = False) -> None:
         self._url = url
         self._reads_only = reads_only
-        self.maximum = settings.database_pool_max
-        """Connections that may be open."""
-        self._minimum = settings.database_pool_min
+        self._minimum = minimum
+        self.maximum = maximum
         self._prepares_statements = settings.database_prepared_statements
         self._acquire_timeout = settings.database_acquire_timeout_ms / 1000
         self.statement_timeout = settings.database_statement_timeout_ms / 1000
@@ -171,3 +174,18 @@ class Pool:
                 await self._pool.release(connection, timeout=RELEASE_TIMEOUT_SECONDS)
         finally:
             self.slots.leave(tenant_id)
+
+
+def make_pools(url: str, settings: Settings) -> tuple[Pool, Pool | None]:
+    """The pool for all calls and, if there are enough connections, one whose transactions are read-only.
+
+    A pooler that hands a server to another client after each transaction would hand on the session's settings as well:
+    behind one there is no such pool.
+    """
+    minimum, maximum = settings.database_pool_min, settings.database_pool_max
+    readers = maximum // READERS_SHARE if settings.database_prepared_statements else 0
+    if readers == 0:
+        return Pool(url, settings, minimum, maximum), None
+    first = min(minimum // READERS_SHARE, readers)
+    pool = Pool(url, settings, min(minimum - first, maximum - readers), maximum - readers)
+    return pool, Pool(url, settings, first, readers, reads_only=True)

@@ -1,6 +1,7 @@
 """The operators' routes: /health, /ready, /metrics and /api/v1/info."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import Final
 
 from litestar import Response, get, route
 from litestar.enums import HttpMethod
@@ -10,10 +11,24 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from gateway.observe.health import HealthCheck
 from gateway.observe.metrics import Metrics
 from gateway.schemas.operations import Health, Info, Ready
+from gateway.settings import Settings
+
+API_VERSION: Final = "v1"
 
 
-def operations(check: HealthCheck, metrics: Metrics, info: Callable[[], Info]) -> list[HTTPRouteHandler]:
-    """The handlers. info: what /api/v1/info says now."""
+def operations(
+    settings: Settings,
+    check: HealthCheck,
+    metrics: Metrics,
+    resources: Iterable[str],
+    catalog_version: Callable[[], int | None],
+) -> list[HTTPRouteHandler]:
+    """The handlers.
+
+    resources         the first segments of the API's paths, such as cards
+    catalog_version   the deploy whose functions /rpc calls now
+    """
+    features = (*dict.fromkeys(resources), "usage", "idempotency", "rpc", "events", "cache")
 
     @route("/health", http_method=[HttpMethod.GET, HttpMethod.HEAD], status_code=200)
     async def health() -> Response[Health]:
@@ -30,7 +45,7 @@ def operations(check: HealthCheck, metrics: Metrics, info: Callable[[], Info]) -
         return Response(metrics.exposition(), media_type=CONTENT_TYPE_LATEST)
 
     @get("/api/v1/info", sync_to_thread=False)
-    def show_info() -> Info:
-        return info()
+    def info() -> Info:
+        return Info(API_VERSION, features, settings.environment, catalog_version())
 
-    return [health, ready, exposition, show_info]
+    return [health, ready, exposition, info]

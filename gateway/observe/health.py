@@ -12,7 +12,8 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from gateway import __version__
-from gateway.database.connect import DATABASE_ERRORS, Connection, connect
+from gateway.database.connect import Connection, connect
+from gateway.errors import DATABASE_ERRORS
 from gateway.schemas.operations import Health, Services, ServiceState
 
 logger = logging.getLogger(__name__)

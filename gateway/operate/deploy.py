@@ -19,7 +19,8 @@ from typing import Final
 
 import asyncpg
 
-from gateway.database.connect import DATABASE_ERRORS, connect
+from gateway.database.connect import connect
+from gateway.errors import DATABASE_ERRORS
 
 OLDEST_SERVER: Final = 15
 ADVISORY_LOCK: Final = 0x6361726462617365  # "cardbase"

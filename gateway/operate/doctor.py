@@ -6,7 +6,8 @@ Each file of db/doctor asks for one kind of fault; whatever differs from db/ its
 from pathlib import Path
 from typing import NamedTuple
 
-from gateway.database.connect import DATABASE_ERRORS, connect
+from gateway.database.connect import connect
+from gateway.errors import DATABASE_ERRORS
 from gateway.operate.deploy import DEFAULT_SOURCE, DeployError, deploy
 
 

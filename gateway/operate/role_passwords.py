@@ -7,7 +7,8 @@ import os
 from collections.abc import Mapping
 from typing import Final
 
-from gateway.database.connect import DATABASE_ERRORS, connected
+from gateway.database.connect import connected
+from gateway.errors import DATABASE_ERRORS
 from gateway.observe.logs import describe
 from gateway.operate.deploy import DeployError
 from gateway.settings import Settings, SettingsError

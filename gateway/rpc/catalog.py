@@ -16,8 +16,9 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from gateway.database.connect import DATABASE_ERRORS, Connection
+from gateway.database.connect import Connection
 from gateway.database.listener import RECONNECT_SECONDS, Listener
+from gateway.errors import DATABASE_ERRORS
 from gateway.rpc.errors import RpcError
 
 CHANNELS: Final = ("cardbase", "pgrst")
@@ -214,6 +215,10 @@ class CatalogKeeper:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
+
+    def version(self) -> int | None:
+        """The deploy whose functions are served; None until the catalog has been read for the first time."""
+        return self.current.version if self.current else None
 
     def reload(self) -> None:
         """Has the catalog read anew, soon."""

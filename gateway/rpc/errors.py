@@ -11,9 +11,8 @@ from typing import Any, Final
 import asyncpg
 import msgspec
 
-from gateway.database.connect import CONNECTION_ERRORS
 from gateway.database.unstorable import unstorable
-from gateway.errors import MESSAGE_OF, RETRY_AFTER_SECONDS, ApiError, api_error_of, status_of
+from gateway.errors import CONNECTION_ERRORS, MESSAGE_OF, RETRY_AFTER_SECONDS, ApiError, api_error_of, status_of
 from gateway.identity import Unauthenticated
 
 CODE_OF: Final[Mapping[str, str]] = {

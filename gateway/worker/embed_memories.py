@@ -9,7 +9,8 @@ from uuid import UUID
 import asyncpg
 import msgspec
 
-from gateway.database.connect import DATABASE_ERRORS, connected
+from gateway.database.connect import connected
+from gateway.errors import DATABASE_ERRORS
 from gateway.services.embedder import Embedder, EmbeddingError, MiniLM
 from gateway.worker.jobs import JobContext, PermanentError
 

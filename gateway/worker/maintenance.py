@@ -11,7 +11,8 @@ from typing import Final
 import asyncpg
 import msgspec
 
-from gateway.database.connect import DATABASE_ERRORS, connected
+from gateway.database.connect import connected
+from gateway.errors import DATABASE_ERRORS
 from gateway.observe.logs import describe
 from gateway.settings import Settings
 from gateway.worker.metrics import Figure, WorkerMetrics

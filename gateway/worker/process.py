@@ -17,7 +17,7 @@ from uuid import uuid4
 import uvloop
 from prometheus_client import start_http_server
 
-from gateway.database.connect import CONNECTION_ERRORS
+from gateway.errors import CONNECTION_ERRORS
 from gateway.observe.logs import configure_logging, describe
 from gateway.settings import Settings, SettingsError
 from gateway.worker.job_kinds import JOB_KINDS

@@ -34,8 +34,8 @@ from pgqueuer.domain.types import Channel, QueueEntrypoint, QueueManagerId
 from pgqueuer.ports.driver import NotifyCallback
 from pgqueuer.ports.repository import EntrypointExecutionParameter
 
-from gateway.database.connect import CONNECTION_ERRORS
 from gateway.database.listener import Listener
+from gateway.errors import CONNECTION_ERRORS
 from gateway.observe.logs import describe
 from gateway.settings import Settings
 from gateway.worker.jobs import FINISH, Job, JobContext, JobKind, Outcome, carry_out, encode, returned

@@ -71,7 +71,12 @@ def prepared(database: Database) -> Database:
 async def opened(database: Database, **settings: Any) -> AsyncIterator[Calls]:
     """The pool, idle again at the end."""
     configuration = settings_of(database_pool_min=0, **settings)
-    pool = Pool(database.url("cardbase_gateway"), configuration)
+    pool = Pool(
+        database.url("cardbase_gateway"),
+        configuration,
+        configuration.database_pool_min,
+        configuration.database_pool_max,
+    )
     calls = Calls(pool, configuration)
     await pool.open()
     try:
