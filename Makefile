@@ -36,10 +36,11 @@ report: .venv/.development ## draw the service dashboard of a load run into benc
 	@scripts/system-tools report
 	@$(bin)/python ops/report.py $(ARGS)
 
-lint: .venv/.development ## formatting, lint, types, SQL, spelling; changes nothing
+lint: .venv/.development ## formatting, lint, types, imports, SQL, spelling; changes nothing
 	$(bin)/ruff format --check
 	$(bin)/ruff check
 	$(bin)/mypy
+	$(bin)/lint-imports
 	$(bin)/sqlfluff lint db
 	$(bin)/codespell
 
