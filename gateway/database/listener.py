@@ -79,20 +79,18 @@ class Listener:
                 raise
 
     async def catch_up(self, seconds: float) -> bool:
-        """Waits until all is heard that was committed before; False when that is not known in time.
+        """Waits until everything committed so far has been heard; returns False when that is not known in time.
 
-        A server sends a connection what it has announced before it says that it is done with a statement. One that
-        selects nothing will do, and one is enough for all who ask meanwhile.
+        A server sends its pending notifications to a connection before it reports a statement as done. An empty
+        statement will do, and one is enough for all callers that wait at the time.
         """
         if not self.is_listening:
             return False
         if self._catching_up is None:
             self._catching_up = asyncio.create_task(self._catch_up())
-        try:
-            async with asyncio.timeout(seconds):
-                return await asyncio.shield(self._catching_up)
-        except TimeoutError:
-            return False
+        catching_up = self._catching_up
+        await asyncio.wait([catching_up], timeout=seconds)
+        return catching_up.done() and catching_up.result()
 
     async def _catch_up(self) -> bool:
         async with self._is_busy:
