@@ -37,8 +37,7 @@ from gateway.services.encryption import Encryptor
 from gateway.settings import Settings
 from gateway.signals import collect_rarely, on_signals
 from gateway.stores.cache import RESULTS as CACHE_RESULTS
-from gateway.stores.cache import Cache
-from gateway.stores.cached_call import CachedCall
+from gateway.stores.cache import Cache, CachedCall
 from gateway.stores.rate_limits import RateLimits
 from gateway.stores.redis import Breaker, open_redis
 

@@ -1,38 +1,43 @@
-"""Answers that are kept for as long as what they are made of does not change, per caller.
+"""Cached replies, per caller, valid until a row they were made from changes.
 
-The rule: whoever asks is never given another caller's answer, nor one older than a write that was answered before,
-whoever wrote: this gateway or another, over /rpc, or a service in plain SQL.
+The rule: no caller gets another caller's reply, or one older than a write that was acknowledged before the request,
+whoever wrote: this gateway or another one, over /rpc, or a service in plain SQL.
 
-*Another caller's.* An answer is kept under its function and all of its arguments, the caller's ids among them.
+*Another caller's.* The key is made of the function and all its arguments, among them the caller's ids.
 
-*An older one.* Nobody has to take anything away in time. An answer is kept with the snapshot that it was read in, which
-stays true wherever it is stored and whoever stores it, however late: in the memory of a process, or in Redis for all. A
-change is announced by the table itself (app.announce_change), with the number of its transaction, and heard by each
-gateway. Before a kept answer is given, the gateway waits until it has heard all that was committed so far: that takes
-a statement that does nothing, one for all who ask at the time. The answer is good if its snapshot sees the last change
-that was heard of what it is made of. So a slow reader may store an old answer after the write: nobody is given it.
+*An older one.* Nothing has to be evicted in time. A reply is stored with the snapshot it was read in, which stays true
+wherever and however late it is stored. The tables announce their changes (app.announce_change), each with its
+transaction id, and every gateway listens. Before a cached reply is returned, the gateway waits until it has received
+all announcements committed so far: one empty statement, shared by all requests that wait at the time. The reply is
+fresh if its snapshot includes the last change announced for its source.
 
-What was changed before listening began was not heard. Hence a transaction of our own once it has begun: an answer whose
-snapshot does not see even that one is not good. Changes so many others ago that they are forgotten take its place:
-announcements come in the order of commit, so who sees the last one forgotten sees all before it. The number of a
-transaction means nothing in another database, or after the server lost some in a crash: so an answer is kept with the
-database, the server's start and the last time that its shared memory was made anew.
+Two changes stand in for those that a process doesn't know. One is a transaction of its own, made once listening has
+begun. The other is the newest change forgotten because too many sources have changed: announcements arrive in commit
+order, so a snapshot that includes it includes all before it. Transaction ids mean nothing in another database, or after
+a crash that lost some: so a reply is stored with the database, the server's start and its last crash recovery.
 
-Where nothing is heard (the connection is lost, or leads through a pooler that changes servers between transactions) and
-while Redis does not answer, the database is asked as if there were no cache.
+While nothing can be heard (the connection is lost, or a pooler changes servers between transactions) and while Redis is
+away, requests bypass the cache.
 """
 
 import hashlib
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from litestar.stores.redis import RedisStore
 
+from gateway.database.calls import Calls
 from gateway.database.connect import Connection
 from gateway.database.listener import Listener
-from gateway.database.statement import Reply
+from gateway.database.statement import CallStatement, Reply
+from gateway.endpoint import Call
+from gateway.identity import Identifier, Identity
+from gateway.request import RequestContext
+from gateway.routes import Route
+from gateway.settings import Settings
 from gateway.stores.redis import REDIS_FAILURES, BoundedStore, Breaker
 
 if TYPE_CHECKING:
@@ -47,103 +52,122 @@ select
 from pg_database as database
 where database.datname = current_database()
 """
-SECONDS: Final = 60
-"""For how long an answer is kept."""
-PATIENCE_SECONDS: Final = 0.25
-"""How long a request waits for what was announced, before the database is asked."""
-MAXIMUM_ANSWERS: Final = 4096
-"""That a process keeps in memory."""
+TTL_SECONDS: Final = 60
+CATCH_UP_SECONDS: Final = 0.25
+"""How long a request waits for announcements before it bypasses the cache."""
+MAXIMUM_REPLIES: Final = 4096
+"""In the memory of a process."""
 MAXIMUM_BYTES: Final = 16_384
-"""A longer answer is not kept."""
+"""Longer replies are not cached."""
 MAXIMUM_CHANGES: Final = 10_000
-"""That a process remembers one by one."""
+"""Sources whose last change a process remembers."""
 RESULTS: Final = ("hit", "miss", "bypassed")
 
 
 class Cache:
-    """The answers that one process keeps, or that all keep together in Redis.
+    """The cached replies of one process, or of all that share a Redis.
 
-    count   told of each request what became of it: one of RESULTS
+    count   is told the result of each request: one of RESULTS
     """
 
     def __init__(
         self, listener: Listener, redis: "Redis | None", breaker: Breaker, count: Callable[[str], None]
     ) -> None:
         self._listener = listener
-        self._store: Store = BoundedStore(MAXIMUM_ANSWERS)
+        self._store: Store = BoundedStore(MAXIMUM_REPLIES)
         if redis is not None:
             self._store = RedisStore(redis, namespace="cardbase:cache")
         self._breaker = breaker
         self._count = count
         self._incarnation = b""
         self._forgotten = 0
-        """The last change that is no longer remembered one by one."""
+        """The newest change, by transaction id, that is not in `_changes`."""
         self._changes: dict[str, int] = {}
-        """The last change of each thing, by its transaction; in the order in which they were committed."""
-        listener.hear(CHANNEL, self._hear)
-        listener.at_begin(self._begin)
+        """The transaction id of each source's last change, in commit order."""
+        listener.hear(CHANNEL, self._record_change)
+        listener.at_begin(self._start_over)
 
-    async def answer(self, made_of: str, call: Sequence[Any], ask: Callable[[], Awaitable[Reply]]) -> Reply:
-        """The answer to a call: one that was kept, if it is good, or what the database says when asked.
+    async def fetch(self, source: str, call: Sequence[Any], run: Callable[[], Awaitable[Reply]]) -> Reply:
+        """The fresh cached reply to a call, or else the reply of `run`, which is then cached.
 
-        made_of: "<table>:<tenant_id>", or with ":<user_id>" behind it. call: the function, and all of its arguments.
+        source   "<table>:<tenant_id>" or "<table>:<tenant_id>:<user_id>": the rows that the reply is made from
+        call     the function and all its arguments
         """
         incarnation = self._incarnation
         key = hashlib.sha256(msgspec.json.encode(call)).hexdigest()
-        result, body = await self._find(made_of, key)
+        result, body = await self._find(source, key)
         self._count(result)
         if body is not None:
             return Reply(200, None, body, None)
-        reply = await ask()
+        reply = await run()
         if result == "miss":
             await self._keep(key, incarnation, reply)
         return reply
 
-    async def _find(self, made_of: str, key: str) -> tuple[str, bytes | None]:
+    async def _find(self, source: str, key: str) -> tuple[str, bytes | None]:
         if not self._listener.is_listening:
             return "bypassed", None
         try:
-            kept = await self._breaker.ask(lambda: self._store.get(key))
+            with self._breaker.guard():
+                entry = await self._store.get(key)
         except REDIS_FAILURES:
             return "bypassed", None
-        if kept is None:
+        if entry is None:
             return "miss", None
-        if not await self._listener.catch_up(PATIENCE_SECONDS):
+        if not await self._listener.catch_up(CATCH_UP_SECONDS):
             return "bypassed", None
-        incarnation, snapshot, body = kept.split(b"\n", 2)
-        last_change = self._changes.get(made_of, self._forgotten)
-        if incarnation != self._incarnation or not _sees(snapshot.decode(), last_change):
+        incarnation, snapshot, body = entry.split(b"\n", 2)
+        last_change = self._changes.get(source, self._forgotten)
+        if incarnation != self._incarnation or not _includes(snapshot.decode(), last_change):
             return "miss", None
         return "hit", body
 
     async def _keep(self, key: str, incarnation: bytes, reply: Reply) -> None:
-        is_whole = reply.headers is None and reply.measures is None
-        if reply.status != 200 or not is_whole or reply.body is None or len(reply.body) > MAXIMUM_BYTES:
+        is_body_only = reply.headers is None and reply.measures is None
+        if reply.status != 200 or not is_body_only or reply.body is None or len(reply.body) > MAXIMUM_BYTES:
             return
-        assert reply.snapshot is not None, "the statement asks for it"
-        kept = b"\n".join((incarnation, reply.snapshot.encode(), reply.body))
-        with suppress(*REDIS_FAILURES):
-            await self._breaker.ask(lambda: self._store.set(key, kept, SECONDS))
+        assert reply.snapshot is not None, "the statement selects it"
+        with suppress(*REDIS_FAILURES), self._breaker.guard():
+            await self._store.set(key, b"\n".join((incarnation, reply.snapshot.encode(), reply.body)), TTL_SECONDS)
 
-    def _hear(self, payload: str) -> None:
-        changed, _, transaction_id = payload.rpartition(" ")
-        whole = changed.rpartition(":")[0]
-        for made_of in (whole, changed):
-            self._changes.pop(made_of, None)  # so that it is put behind the others
-            self._changes[made_of] = int(transaction_id)
+    def _record_change(self, payload: str) -> None:
+        """Records an announcement, "<table>:<tenant_id>:<user_id> <transaction_id>", for the tenant and the user."""
+        of_user, _, transaction_id = payload.rpartition(" ")
+        of_tenant = of_user.rpartition(":")[0]
+        for source in (of_tenant, of_user):
+            self._changes.pop(source, None)  # to keep them in commit order
+            self._changes[source] = int(transaction_id)
         while len(self._changes) > MAXIMUM_CHANGES:
             self._forgotten = self._changes.pop(next(iter(self._changes)))
 
-    async def _begin(self, connection: Connection) -> None:
+    async def _start_over(self, connection: Connection) -> None:
         row = await connection.fetchrow(BEGINNING)
         assert row is not None
         self._changes.clear()
         self._forgotten, self._incarnation = int(row["transaction_id"]), row["incarnation"].encode()
 
 
-def _sees(snapshot: str, transaction_id: int) -> bool:
+def _includes(snapshot: str, transaction_id: int) -> bool:
     """Whether a snapshot, "<xmin>:<xmax>:<running>,…", was taken after a transaction had ended."""
     minimum, maximum, running = snapshot.split(":")
     if transaction_id < int(minimum):
         return True
     return transaction_id < int(maximum) and str(transaction_id) not in running.split(",")
+
+
+class CachedCall(Call):
+    """A line of the route table with `cached`."""
+
+    def __init__(self, cache: Cache, route: Route, identifier: Identifier, calls: Calls, settings: Settings) -> None:
+        super().__init__(route, identifier, calls, settings)
+        self._cache = cache
+
+    async def run(
+        self, context: RequestContext, identity: Identity, statement: CallStatement, arguments: Sequence[Any]
+    ) -> Reply:
+        """The cached reply, or the call's own."""
+        assert self.route.cached is not None
+        table, owner = self.route.cached
+        source = f"{table}:{identity.tenant_id}" + (f":{identity.user_id}" if owner == "user" else "")
+        call = partial(super().run, context, identity, statement, arguments)
+        return await self._cache.fetch(source, [self.route.function, *arguments], call)

@@ -186,7 +186,7 @@ def test_answers_in_redis_are_everybodys(
     keys = redis.execute("keys", "cardbase:cache:*")
     assert isinstance(keys, list)
     for key in keys:
-        assert 0 < int(str(redis.execute("ttl", key))) <= cache.SECONDS
+        assert 0 < int(str(redis.execute("ttl", key))) <= cache.TTL_SECONDS
 
 
 def test_refusals_are_not_kept(pair: tuple[Gateway, Gateway], shared_database: Database) -> None:
@@ -334,9 +334,9 @@ def test_nobody_reads_anything_older_than_what_was_answered(
         try:
             write_until(lambda: counted(*pair)["hit"] > before["hit"])
             redis.stop()
-            write_until(lambda: all("redis does not answer" in gateway.log for gateway in pair))
+            write_until(lambda: all("redis is not responding" in gateway.log for gateway in pair))
             redis.start()
-            write_until(lambda: all("redis answers again" in gateway.log for gateway in pair))
+            write_until(lambda: all("redis is responding again" in gateway.log for gateway in pair))
             shared_database.execute(
                 "select pg_terminate_backend(pid) from pg_stat_activity"
                 " where application_name = 'cardbase listener' and datname = current_database()"
@@ -361,7 +361,7 @@ def test_nobody_reads_anything_older_than_what_was_answered(
     ],
 )
 def test_a_snapshot_sees_what_had_ended(snapshot: str, seen: Any) -> None:
-    assert [number for number in range(1, 16) if cache._sees(snapshot, number)] == [
+    assert [number for number in range(1, 16) if cache._includes(snapshot, number)] == [
         number for number in range(1, 16) if number in seen or number < 9
     ]
 
@@ -386,7 +386,7 @@ class _Listener:
         return True
 
 
-class _Asked:
+class _Cached:
     """A cache in memory, and the database that it stands before, whose transactions have numbers."""
 
     def __init__(self) -> None:
@@ -396,11 +396,11 @@ class _Asked:
         self.transaction_id = 1
         self.reply = Reply(200, None, b"{}", None)
 
-    async def ask(self, made_of: str = "users:a:b") -> str:
-        async def answer() -> Reply:
+    async def fetch(self, source: str = "users:a:b") -> str:
+        async def run() -> Reply:
             return self.reply._replace(snapshot=f"{self.transaction_id}:{self.transaction_id}:")
 
-        await self.cache.answer(made_of, [made_of], answer)
+        await self.cache.fetch(source, [source], run)
         return self.results[-1]
 
     def change(self, what: str) -> None:
@@ -409,26 +409,26 @@ class _Asked:
 
 
 async def test_no_answer_is_given_before_what_is_on_its_way_is_heard() -> None:
-    asked = _Asked()
-    assert [await asked.ask() for _ in range(2)] == ["miss", "hit"]
-    asked.change("users:a:b")
-    assert [await asked.ask() for _ in range(2)] == ["miss", "hit"]
+    cached = _Cached()
+    assert [await cached.fetch() for _ in range(2)] == ["miss", "hit"]
+    cached.change("users:a:b")
+    assert [await cached.fetch() for _ in range(2)] == ["miss", "hit"]
 
 
 async def test_changes_that_are_forgotten_count_for_everything(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cache, "MAXIMUM_CHANGES", 4)
-    asked = _Asked()
-    asked.change("users:a:b")
-    assert [await asked.ask() for _ in range(2)] == ["miss", "hit"]
-    asked.change("users:c:d")
-    assert [await asked.ask(), await asked.ask("users:a")] == ["hit", "miss"]
-    asked.change("users:e:f")
-    assert len(asked.cache._changes) == 4
+    cached = _Cached()
+    cached.change("users:a:b")
+    assert [await cached.fetch() for _ in range(2)] == ["miss", "hit"]
+    cached.change("users:c:d")
+    assert [await cached.fetch(), await cached.fetch("users:a")] == ["hit", "miss"]
+    cached.change("users:e:f")
+    assert len(cached.cache._changes) == 4
     # Forgotten are those of a and b, which the answers see.
-    assert [await asked.ask(), await asked.ask("users:a")] == ["hit", "hit"]
-    asked.change("users:g:h")
+    assert [await cached.fetch(), await cached.fetch("users:a")] == ["hit", "hit"]
+    cached.change("users:g:h")
     # And now those of c and d, which came later.
-    assert [await asked.ask(), await asked.ask("users:a"), await asked.ask()] == ["miss", "hit", "hit"]
+    assert [await cached.fetch(), await cached.fetch("users:a"), await cached.fetch()] == ["miss", "hit", "hit"]
 
 
 @pytest.mark.parametrize(
@@ -443,23 +443,23 @@ async def test_changes_that_are_forgotten_count_for_everything(monkeypatch: pyte
     ids=["headers", "measures", "no body", "another status", "too long"],
 )
 async def test_what_is_more_than_a_short_body_is_not_kept(reply: Reply) -> None:
-    asked = _Asked()
-    asked.reply = reply
-    assert [await asked.ask() for _ in range(2)] == ["miss", "miss"]
+    cached = _Cached()
+    cached.reply = reply
+    assert [await cached.fetch() for _ in range(2)] == ["miss", "miss"]
 
 
 async def test_answers_of_another_server_are_not_good() -> None:
-    asked = _Asked()
-    assert [await asked.ask() for _ in range(2)] == ["miss", "hit"]
-    asked.cache._incarnation = b"another"
-    assert [await asked.ask() for _ in range(2)] == ["miss", "hit"]
+    cached = _Cached()
+    assert [await cached.fetch() for _ in range(2)] == ["miss", "hit"]
+    cached.cache._incarnation = b"another"
+    assert [await cached.fetch() for _ in range(2)] == ["miss", "hit"]
 
 
 async def test_where_nothing_is_heard_nothing_is_kept() -> None:
-    asked = _Asked()
-    await asked.ask()
-    asked.listener.is_listening = False
-    assert [await asked.ask() for _ in range(2)] == ["bypassed", "bypassed"]
+    cached = _Cached()
+    await cached.fetch()
+    cached.listener.is_listening = False
+    assert [await cached.fetch() for _ in range(2)] == ["bypassed", "bypassed"]
 
 
 def test_sources_name_whose_rows_they_are() -> None:

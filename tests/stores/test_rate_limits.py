@@ -2,16 +2,17 @@
 
 import asyncio
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 from uuid import UUID, uuid4
 
 import httpx
 import pytest
 from litestar.stores.base import StorageObject
+from redis.asyncio import Redis
 from support import shapes
 from support.gateways import Gateway, wait_until
 from support.redis_server import MISSING, RedisServer, redis_server
@@ -23,7 +24,7 @@ from gateway.request import RequestContext
 from gateway.settings import load_settings
 from gateway.stores import rate_limits as limits
 from gateway.stores import redis as stores
-from gateway.stores.rate_limits import Count, Counters, FallbackCounters, MemoryCounters, RateLimits, RedisCounters
+from gateway.stores.rate_limits import Counters, RateLimits
 from gateway.stores.redis import Breaker, open_redis
 
 PATH: Final = "/api/v1/cards"
@@ -71,7 +72,7 @@ def test_requests_over_the_limit_are_refused_and_others_tenants_go_on(
                 "RATE_LIMITED",
                 shapes.Like(
                     "a sentence",
-                    r"These are more than 3 requests of this tenant within a minute\. Repeat this one in \d+ s\.",
+                    r"This tenant sent more than 3 requests within a minute\. Retry in \d+ s\.",
                 ),
             )
         assert state_of(other.get(PATH)) == (200, "3", "2", SECONDS)
@@ -129,7 +130,7 @@ def test_gate_stays_shut_and_the_api_up_while_redis_is_gone(
     statuses = statuses_of(gateways, tenant_id, 60)
     assert (statuses.count(200), statuses.count(429)) == (20, 40)
     for gateway in gateways:
-        wait_until(lambda gateway=gateway: "redis does not answer" in gateway.log)  # type: ignore[misc]
+        wait_until(lambda gateway=gateway: "redis is not responding" in gateway.log)  # type: ignore[misc]
 
     redis.start()
     # Every other second one request asks Redis again; from then on there is one limit for both.
@@ -138,11 +139,11 @@ def test_gate_stays_shut_and_the_api_up_while_redis_is_gone(
 
             def counts_together(gateway: Gateway = gateway, client: httpx.Client = client) -> bool:
                 client.get(PATH)
-                return "redis answers again" in gateway.log
+                return "redis is responding again" in gateway.log
 
             wait_until(counts_together)
     assert statuses_of(gateways, other_id, 20).count(200) == 10
-    assert all(gateway.log.count("redis does not answer") == 1 for gateway in gateways)
+    assert all(gateway.log.count("redis is not responding") == 1 for gateway in gateways)
 
 
 def test_gateway_starts_without_its_redis(make_gateway: Callable[..., Gateway], database: Database) -> None:
@@ -171,84 +172,89 @@ def statuses_of(gateways: list[Gateway], tenant_id: UUID, number: int) -> list[i
 
 
 async def test_many_at_once_are_counted_one_by_one(redis: RedisServer) -> None:
-    shared = [RedisCounters(open_redis(redis.url)), RedisCounters(open_redis(redis.url))]
-    for counters in ([MemoryCounters()], shared):
+    clients = [open_redis(redis.url), open_redis(redis.url)]
+    for counters in ([Counters(None, Breaker())], [Counters(client, Breaker()) for client in clients]):
         counts = await asyncio.gather(*(counters[index % len(counters)].count("key") for index in range(200)))
         assert sorted(count.number for count in counts) == list(range(1, 201))
         assert all(0 < count.seconds_left <= 60 for count in counts)
-    for store in shared:
-        await store._redis.aclose()
+    for client in clients:
+        await client.aclose()
 
 
 async def test_minute_begins_with_its_first_request_and_then_anew(redis: RedisServer) -> None:
-    memory, shared = MemoryCounters(), RedisCounters(open_redis(redis.url))
+    client = open_redis(redis.url)
+    memory, shared = Counters(None, Breaker()), Counters(client, Breaker())
     for counters in (memory, shared):
         assert [(await counters.count("key")).number for _ in range(3)] == [1, 2, 3]
-    memory._store["key"].expires_at = datetime.now(UTC) - timedelta(seconds=1)
+    memory._memory._store["key"].expires_at = datetime.now(UTC) - timedelta(seconds=1)
     redis.execute("pexpire", "cardbase:key", 0)
     for counters in (memory, shared):
         count = await counters.count("key")
         assert count.number == 1
         assert count.seconds_left > 59
-    await shared._redis.aclose()
+    await client.aclose()
 
 
 async def test_counter_that_lost_its_end_gets_one(redis: RedisServer) -> None:
-    shared = RedisCounters(open_redis(redis.url))
+    client = open_redis(redis.url)
     redis.execute("set", "cardbase:key", 7)
-    count = await shared.count("key")
+    count = await Counters(client, Breaker()).count("key")
     assert count.number == 8
     assert 59 < count.seconds_left <= 60
-    await shared._redis.aclose()
+    await client.aclose()
 
 
 async def test_memory_holds_no_more_counters_than_the_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "MAXIMUM_COUNTERS", 3)
-    memory = MemoryCounters()
+    counters = Counters(None, Breaker())
+    stored = counters._memory._store
     for number in range(5):
-        await memory.count(str(number))
-    assert list(memory._store) == ["2", "3", "4"]
-    for counter in memory._store.values():
+        await counters.count(str(number))
+    assert list(stored) == ["2", "3", "4"]
+    for counter in stored.values():
         counter.expires_at = datetime.now(UTC)
-    await memory.count("new")
-    assert list(memory._store) == ["4", "new"]
-    assert isinstance(memory._store["new"], StorageObject)
+    await counters.count("new")
+    assert list(stored) == ["4", "new"]
+    assert isinstance(stored["new"], StorageObject)
 
 
-class _Broken:
-    """Counters that raise, and count how often they were asked."""
+class _BrokenRedis:
+    """A Redis whose scripts fail, and that counts how often they run."""
 
     def __init__(self) -> None:
-        self.asked = 0
+        self.runs = 0
         self.error: Exception | None = ConnectionRefusedError()
 
-    async def count(self, key: str) -> Count:
-        self.asked += 1
+    def register_script(self, _: bytes) -> Callable[..., Awaitable[tuple[int, int]]]:
+        return self._run
+
+    async def _run(self, **_: object) -> tuple[int, int]:
+        self.runs += 1
         await asyncio.sleep(0)
         if self.error is not None:
             raise self.error
-        return Count(100, 30.0)
+        return 100, 30_000
 
 
-async def test_broken_store_is_asked_by_one_request_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_broken_redis_is_asked_by_one_request_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = 1000.0
     monkeypatch.setattr(stores, "monotonic", lambda: clock)
-    broken = _Broken()
-    counters: Counters = FallbackCounters(broken, MemoryCounters(), Breaker())
+    broken = _BrokenRedis()
+    counters = Counters(cast("Redis", broken), Breaker())
     assert (await counters.count("key")).number == 1
     counts = await asyncio.gather(*(counters.count("key") for _ in range(50)))
     assert sorted(count.number for count in counts) == list(range(2, 52))
-    assert broken.asked == 1
+    assert broken.runs == 1
 
     clock += stores.REDIS_PAUSE_SECONDS
     await asyncio.gather(*(counters.count("key") for _ in range(50)))
-    assert broken.asked == 2
+    assert broken.runs == 2
 
     clock += stores.REDIS_PAUSE_SECONDS
     broken.error = None
     assert (await counters.count("key")).number == 100
     assert (await counters.count("key")).number == 100
-    assert broken.asked == 4
+    assert broken.runs == 4
 
 
 # --- limits of single endpoints ---------------------------------------------------------------------------------
