@@ -1,15 +1,15 @@
-"""Live events: what happens to a tenant's rows, as server-sent events.
+"""Live events: the changes of a tenant's rows, as server-sent events.
 
-The database records what happens and says so (NOTIFY). For each tenant that somebody here listens to there is a topic:
-it reads what is new with one statement for all its streams, and hands each stream what its user may see. Streams hold
-no connection of the pool and no position: a client that comes again says which event it had last, here or at any other
-process, and goes on from there.
+The database records events and announces them (NOTIFY). Each tenant with open streams has a topic: it reads new events
+with one statement for all its streams, and gives each stream those that its user may see. Streams hold no pooled
+connection and keep no position: a client that reconnects, here or to any other process, sends the id of the last event
+it received, and continues from there.
 """
 
 import asyncio
-import logging
 import random
 import time
+from collections import Counter
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing, contextmanager, suppress
 from time import perf_counter
@@ -21,7 +21,7 @@ from gateway.database.calls import Calls
 from gateway.database.connect import Connection
 from gateway.database.listener import Listener
 from gateway.errors import RETRY_AFTER_SECONDS, ApiError, api_error_of
-from gateway.events.topic import REASONS, Reason, Resources, Stream, Topic, messages, read_events, reset
+from gateway.events.topic import REASONS, Reason, Stream, Topic, messages, read_events, reset
 from gateway.identity import Identifier, Identity, identify
 from gateway.reply import send_error
 from gateway.request import RequestContext, context_of, record_error
@@ -33,17 +33,13 @@ if TYPE_CHECKING:
 
 CHANNEL: Final = "cardbase_events"
 RETRY_MILLISECONDS: Final = (1000, 3000)
-"""When clients come again after a stream has ended: not all at once."""
+"""After how long clients reconnect: spread out, so that they don't all do at once."""
 HEADERS: Final = (
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-store"),
-    # A proxy such as nginx would wait for more.
-    (b"x-accel-buffering", b"no"),
+    (b"x-accel-buffering", b"no"),  # or a proxy such as nginx would hold events back
 )
-
 _RESOURCE_OF: Final = {"cards": "card", "memories": "memory", "messages": "message", "tasks": "task", "jobs": "job"}
-
-logger = logging.getLogger(__name__)
 
 
 class Events:
@@ -57,37 +53,38 @@ class Events:
         self._tenant_maximum = settings.tenant_event_streams
         self._topics: dict[UUID, Topic] = {}
         self._streams: set[Stream] = set()
-        self._streams_of: dict[UUID, int] = {}
+        self._streams_of: Counter[UUID] = Counter()
         self._is_ending = False
         self.ended: dict[Reason, int] = dict.fromkeys(REASONS, 0)
-        """Streams that have ended, by why."""
-        listener.hear(CHANNEL, self._hear)
-        listener.at_begin(self._begin)
+        """Streams that have ended, by reason."""
+        listener.hear(CHANNEL, self._wake)
+        listener.at_begin(self._wake_all)
 
     @property
     def streams(self) -> int:
-        """Streams that are open."""
+        """Open streams."""
         return len(self._streams)
 
     def end(self) -> None:
-        """Ends all streams, and lets no more be opened: their clients go elsewhere."""
+        """Ends all streams and refuses new ones: their clients reconnect to another process."""
         self._is_ending = True
         for stream in self._streams:
             stream.end("shutdown")
 
     async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
-        """Answers one request: with a refusal, or until its stream ends."""
+        """Serves one request until its stream ends, or sends an error."""
         context = context_of(scope)
         try:
             identity = identify(context, self._identifier, is_for_users=True)
             assert identity.user_id is not None
             query = decode_query(scope["query_string"], FollowEvents)
-            stream = Stream(identity.user_id, _resources(query.types))
+            types = query.types.split(",") if query.types is not None else None
+            stream = Stream(identity.user_id, types and frozenset(_RESOURCE_OF[name] for name in types))
+            after = context.headers.get(b"last-event-id", b"").decode("latin-1") or query.last_event_id or None
             self._check_room(identity.tenant_id)
             with self._entered(identity.tenant_id, stream) as topic:
-                async with aclosing(self._chunks(identity, topic, stream, _last_event_id(context, query))) as chunks:
-                    first = await anext(chunks)
-                    await self._send(context, stream, first, chunks, receive, send)
+                async with aclosing(self._chunks(identity, topic, stream, after)) as chunks:
+                    await self._send(context, stream, chunks, receive, send)
         except Exception as error:
             api_error = api_error_of(error)
             record_error(context, api_error, error)
@@ -95,23 +92,21 @@ class Events:
 
     def _check_room(self, tenant_id: UUID) -> None:
         if self._is_ending or self.streams >= self._maximum:
-            raise ApiError(
-                503, "TOO_MANY_STREAMS", "There is no room for another stream here. Come again a little later."
-            )
-        if self._streams_of.get(tenant_id, 0) >= self._tenant_maximum:
+            raise ApiError(503, "TOO_MANY_STREAMS", "This process has no room for another stream. Retry later.")
+        if self._streams_of[tenant_id] >= self._tenant_maximum:
             raise ApiError(
                 429,
-                message=f"This tenant has {self._tenant_maximum} streams open already.",
+                message=f"This tenant already has {self._tenant_maximum} streams open.",
                 headers={"Retry-After": str(RETRY_AFTER_SECONDS)},
             )
 
     @contextmanager
     def _entered(self, tenant_id: UUID, stream: Stream) -> Iterator[Topic]:
-        """Counts a stream meanwhile, and has its tenant's topic at work."""
+        """Counts a stream while it is open; yields its tenant's topic."""
         if (topic := self._topics.get(tenant_id)) is None:
             topic = self._topics[tenant_id] = Topic(tenant_id, self._calls, self._listener)
         self._streams.add(stream)
-        self._streams_of[tenant_id] = self._streams_of.get(tenant_id, 0) + 1
+        self._streams_of[tenant_id] += 1
         try:
             yield topic
         finally:
@@ -124,41 +119,35 @@ class Events:
     async def _chunks(
         self, identity: Identity, topic: Topic, stream: Stream, after: str | None
     ) -> AsyncGenerator[bytes]:
-        """What is sent on a stream: what the client missed, then what happens. Raises what a read does."""
-        # Joined first: what happens while the missed events are read waits, and none of it is among them.
+        """What a stream sends: the events that the client missed, then new ones. Raises as `read_events` does."""
+        # Joins first: new events wait in the stream while the missed ones are read, up to where they begin.
         until = await topic.join(stream)
         chunk = b"retry: %d\n\n" % random.randint(*RETRY_MILLISECONDS)
         has_more = True
         while has_more and stream.reason is None:
-            answer = await read_events(self._calls, identity.tenant_id, [stream.user_id], after, until)
-            # Where recording has only just begun, the topic will tell.
-            if until is not None:
-                chunk += reset(until) if answer.is_reset else messages(answer.events, stream.user_id, stream.resources)
+            page = await read_events(self._calls, identity.tenant_id, [stream.user_id], after, until)
+            if until is not None:  # else recording has only just begun, and the topic sends the reset
+                chunk += reset(until) if page.is_reset else messages(page.events, stream.user_id, stream.resources)
             yield chunk
-            chunk, after, has_more = b"", answer.position, answer.has_more
+            chunk, after, has_more = b"", page.position, page.has_more
         while (waiting := await stream.take()) is not None:
             yield waiting
 
     async def _send(
-        self,
-        context: RequestContext,
-        stream: Stream,
-        first: bytes,
-        chunks: AsyncGenerator[bytes],
-        receive: "Receive",
-        send: "Send",
+        self, context: RequestContext, stream: Stream, chunks: AsyncGenerator[bytes], receive: "Receive", send: "Send"
     ) -> None:
-        """Sends a stream to its end."""
+        """Sends a stream to its end. Raises what the first read raises: nothing has been sent by then."""
+        first = await anext(chunks)
         loop = asyncio.get_running_loop()
         expiry = loop.call_later(self._identifier.expires(context.headers) - time.time(), stream.end, "expired")
         watching = loop.create_task(_watch(receive, stream))
         try:
             await send({"type": "http.response.start", "status": 200, "headers": list(HEADERS)})
             context.begun_after = perf_counter() - context.started
-            await _send_part(send, first)
+            await _send_chunk(send, first)
             async for chunk in chunks:
-                await _send_part(send, chunk)
-        except Exception as error:  # a refusal can't be sent any more
+                await _send_chunk(send, chunk)
+        except Exception as error:  # too late for an error response
             stream.end("failed")
             record_error(context, api_error_of(error), error)
         finally:
@@ -167,32 +156,23 @@ class Events:
             self.ended[stream.reason or "client"] += 1
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    def _hear(self, payload: str) -> None:
+    def _wake(self, tenant_id: str) -> None:
         with suppress(ValueError):
-            if (topic := self._topics.get(UUID(payload))) is not None:
+            if (topic := self._topics.get(UUID(tenant_id))) is not None:
                 topic.wake()
 
-    async def _begin(self, _: Connection) -> None:
-        """Looks for what was said while nobody listened."""
+    async def _wake_all(self, _: Connection) -> None:
+        """Makes every topic read what was announced while nobody listened."""
         for topic in self._topics.values():
             topic.wake()
 
 
 async def _watch(receive: "Receive", stream: Stream) -> None:
-    """Ends a stream whose client has gone."""
+    """Ends a stream when its client disconnects."""
     while (await receive())["type"] != "http.disconnect":
         pass
     stream.end("client")
 
 
-async def _send_part(send: "Send", body: bytes) -> None:
+async def _send_chunk(send: "Send", body: bytes) -> None:
     await send({"type": "http.response.body", "body": body, "more_body": True})
-
-
-def _resources(types: str | None) -> Resources:
-    return None if types is None else frozenset(_RESOURCE_OF[name] for name in types.split(","))
-
-
-def _last_event_id(context: RequestContext, query: FollowEvents) -> str | None:
-    header = context.headers.get(b"last-event-id", b"").decode("latin-1")
-    return header or query.last_event_id or None

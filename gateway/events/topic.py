@@ -1,11 +1,12 @@
-"""One tenant's events: read once from the database, and handed to each of the tenant's streams."""
+"""One tenant's events: read from the database once, and published to all the tenant's streams."""
 
 import asyncio
 import logging
 from collections import deque
+from collections.abc import Sequence
 from contextlib import suppress
 from time import monotonic
-from typing import Final, Literal
+from typing import Final, Literal, TypeAlias
 from uuid import UUID
 
 import msgspec
@@ -19,15 +20,15 @@ from gateway.statements import call_of
 
 READ: Final = CallStatement(call_of(EVENTS.function, ("tenant_id", "user_ids", "after", "until")))
 HEARTBEAT_SECONDS: Final = 15.0
-"""How often a stream is sent something at least; also how often a topic looks for itself."""
+"""The longest a stream is silent, and a topic goes without reading."""
 POLL_SECONDS: Final = 1.0
-"""How often a topic looks for itself while nothing is heard of what the database says."""
+"""How often a topic reads while the database can't be listened to."""
 PAUSE_SECONDS: Final = 0.02
-"""Between two looks of a topic: what happens meanwhile is read together."""
+"""Between two reads of a topic, so that events in quick succession are read together."""
 PENDING_SECONDS: Final = 0.01
-"""How soon it is looked again for what is held back; each time later, up to POLL_SECONDS."""
+"""How soon events that are held back are read again; doubles each time, up to POLL_SECONDS."""
 MAXIMUM_WAITING_BYTES: Final = 262_144
-"""What may wait for a slow reader, beside what the connection itself takes; with more it has to come again."""
+"""Buffered for a slow reader, in addition to the connection's own buffers; a stream with more ends."""
 
 Reason = Literal["client", "slow", "expired", "shutdown", "failed"]
 REASONS: Final[tuple[Reason, ...]] = ("client", "slow", "expired", "shutdown", "failed")
@@ -55,19 +56,19 @@ class EventPage(msgspec.Struct):
 
 
 Resources = frozenset[str] | None
-"""What is listened for, such as {"card"}; None: for everything."""
+"""The resources that a stream is about, such as {"card"}; None: all."""
 
 
 async def read_events(
     calls: Calls, tenant_id: UUID, user_ids: list[UUID], after: str | None, until: str | None
 ) -> EventPage:
-    """A tenant's events after a position, those of these users among them. Raises as `Calls.call` does."""
+    """Reads a tenant's events after a position, including those of these users. Raises as `Calls.call` does."""
     reply = await calls.call(READ, [tenant_id, user_ids, after, until], tenant_id)
     return msgspec.json.decode(reply.body or b"", type=EventPage)
 
 
 class Stream:
-    """One client that listens: what it is still to be sent, and why it ends."""
+    """One client's stream: the chunks still to be sent, and why it ends."""
 
     __slots__ = ("_changed", "_chunks", "_waiting_bytes", "reason", "resources", "user_id")
 
@@ -75,13 +76,13 @@ class Stream:
         self.user_id = user_id
         self.resources = resources
         self.reason: Reason | None = None
-        """Why it ends; None: it goes on."""
+        """Why it ends; None while it is open."""
         self._chunks: deque[bytes] = deque()
         self._waiting_bytes = 0
         self._changed = asyncio.Event()
 
     def put(self, chunk: bytes) -> None:
-        """Has something sent, after what waits already; ends the stream where too much does."""
+        """Appends a chunk; ends the stream instead when too much is waiting already."""
         if self._waiting_bytes > MAXIMUM_WAITING_BYTES:
             self.end("slow")
         if self.reason is None:
@@ -90,14 +91,14 @@ class Stream:
             self._changed.set()
 
     def end(self, reason: Reason) -> None:
-        """Ends the stream, and forgets what was not sent: the client comes again for it."""
+        """Ends the stream and drops what has not been sent: the client reads it when it reconnects."""
         if self.reason is None:
             self.reason = reason
         self._chunks.clear()
         self._changed.set()
 
     async def take(self) -> bytes | None:
-        """All that waits to be sent, as soon as there is something; None at the end."""
+        """Everything that waits to be sent, as soon as there is something; None at the end."""
         await self._changed.wait()
         self._changed.clear()
         if self.reason is not None:
@@ -108,28 +109,32 @@ class Stream:
         return chunk
 
 
+_Joining: TypeAlias = "tuple[Stream, asyncio.Future[str | None]]"
+"""A stream that is about to join, and the position that it joins at."""
+
+
 class Topic:
-    """One tenant that somebody listens to: what happens there is read once, for all its streams."""
+    """A tenant with open streams: its events are read once for all of them."""
 
     def __init__(self, tenant_id: UUID, calls: Calls, listener: Listener) -> None:
         self._tenant_id = tenant_id
         self._calls = calls
         self._listener = listener
         self._streams: set[Stream] = set()
-        self._joining: list[tuple[Stream, asyncio.Future[str | None]]] = []
+        self._joining: list[_Joining] = []
         self._task: asyncio.Task[None] | None = None
         self._position: str | None = None
-        """How far has been read. None: not yet, or what happens is only just begun to be recorded."""
+        """The position read up to. None: nothing was read yet, or recording has only just begun."""
         self._woken = asyncio.Event()
 
     def wake(self) -> None:
-        """Has it look soon."""
+        """Makes the topic read soon."""
         self._woken.set()
 
     async def join(self, stream: Stream) -> str | None:
-        """Begins to hand a stream what happens; answers the position from which on.
+        """Subscribes a stream; returns the position after which it gets all events.
 
-        None: recording has only just begun; when it is complete, the stream is told by a reset. Raises as a read does.
+        None: recording has only just begun, and a reset follows once it is complete. Raises as `read_events` does.
         """
         admitted: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
         self._joining.append((stream, admitted))
@@ -139,59 +144,57 @@ class Topic:
         return await admitted
 
     def leave(self, stream: Stream) -> None:
-        """Ends it."""
+        """Unsubscribes a stream."""
         self._streams.discard(stream)
-        self._joining = [(joining, admitted) for joining, admitted in self._joining if joining is not stream]
+        self._joining = [joining for joining in self._joining if joining[0] is not stream]
         self.wake()
 
     async def _follow(self) -> None:
-        """Reads and hands on, for as long as there are streams."""
-        beat_at = monotonic() + HEARTBEAT_SECONDS
+        """Reads and publishes for as long as there are streams."""
+        heartbeat_at = monotonic() + HEARTBEAT_SECONDS
         delay = 0.0
         while self._streams or self._joining:
             self._woken.clear()
-            looked_at = monotonic()
+            read_at = monotonic()
             joining, self._joining = self._joining, []
             try:
                 users = {stream.user_id for stream in (*self._streams, *(stream for stream, _ in joining))}
-                answer = await read_events(self._calls, self._tenant_id, list(users), self._position, None)
+                page = await read_events(self._calls, self._tenant_id, list(users), self._position, None)
             except Exception as error:
                 delay = POLL_SECONDS
-                _refuse_all(joining, error)
+                _refuse(joining, error)
             else:
-                self._hand_on(answer)
+                self._publish(page)
                 self._admit(joining)
-                if answer.has_more:
+                if page.has_more:
                     continue
-                # A read that found something held back, or a record that is not complete, is tried again soon.
-                delay = min(max(2 * delay, PENDING_SECONDS), POLL_SECONDS) if answer.is_pending else 0.0
-            if monotonic() >= beat_at:
-                beat_at = monotonic() + HEARTBEAT_SECONDS
-                self._put_all(_beat(self._position))
-            await asyncio.sleep(max(0.0, looked_at + PAUSE_SECONDS - monotonic()))
-            pause = delay or (beat_at - monotonic() if self._listener.is_listening else POLL_SECONDS)
+                # Events that are held back, or a record that is not complete, are read again soon.
+                delay = min(max(2 * delay, PENDING_SECONDS), POLL_SECONDS) if page.is_pending else 0.0
+            if monotonic() >= heartbeat_at:
+                heartbeat_at = monotonic() + HEARTBEAT_SECONDS
+                self._put_all(_heartbeat(self._position))
+            await asyncio.sleep(max(0.0, read_at + PAUSE_SECONDS - monotonic()))
+            pause = delay or (HEARTBEAT_SECONDS if self._listener.is_listening else POLL_SECONDS)
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._woken.wait(), min(pause, max(beat_at - monotonic(), 0.0)))
+                await asyncio.wait_for(self._woken.wait(), min(pause, max(heartbeat_at - monotonic(), 0.0)))
 
-    def _admit(self, joining: "list[tuple[Stream, asyncio.Future[str | None]]]") -> None:
+    def _admit(self, joining: Sequence[_Joining]) -> None:
         for stream, admitted in joining:
             if not admitted.done():
                 self._streams.add(stream)
                 admitted.set_result(self._position)
 
-    def _hand_on(self, answer: EventPage) -> None:
-        self._position = answer.position
-        if answer.is_reset and answer.position is not None:
-            self._put_all(reset(answer.position))
-        if not answer.events:
-            return
-        owners = {event.user_id for event in answer.events}
+    def _publish(self, page: EventPage) -> None:
+        self._position = page.position
+        if page.is_reset and page.position is not None:
+            self._put_all(reset(page.position))
+        owners = {event.user_id for event in page.events}
         chunks: dict[tuple[UUID | None, Resources], bytes] = {}
-        for stream in self._streams:
-            # All who are shown the same share the very bytes.
+        for stream in self._streams if page.events else ():
+            # Streams that get the same events share the same bytes.
             key = (stream.user_id if stream.user_id in owners else None, stream.resources)
             if key not in chunks:
-                chunks[key] = messages(answer.events, *key)
+                chunks[key] = messages(page.events, *key)
             if chunks[key]:
                 stream.put(chunks[key])
 
@@ -200,17 +203,16 @@ class Topic:
             stream.put(chunk)
 
 
-def _refuse_all(joining: "list[tuple[Stream, asyncio.Future[str | None]]]", error: Exception) -> None:
+def _refuse(joining: Sequence[_Joining], error: Exception) -> None:
     for _, admitted in joining:
         if not admitted.done():
             admitted.set_exception(error)
-    api_error = api_error_of(error)
-    if api_error.status == 500:
+    if api_error_of(error).status == 500:
         logger.error("events can't be read", exc_info=error)
 
 
-def messages(events: list[_Event], user_id: UUID | None, resources: Resources) -> bytes:
-    """Those events that are for all, or the user's own, and that are listened for, as they are sent."""
+def messages(events: Sequence[_Event], user_id: UUID | None, resources: Resources) -> bytes:
+    """The messages of those events that are about the resources, and are the user's own or for all users."""
     parts = []
     for event in events:
         kind = msgspec.json.decode(event.document, type=_Type).type
@@ -224,10 +226,10 @@ def _message(kind: str, position: str, document: bytes) -> bytes:
 
 
 def reset(position: str) -> bytes:
-    """Tells a client to look for itself: what happens from here on it is told."""
+    """Tells a client to load what it shows: all events after the position follow."""
     return _message("reset", position, b"{}")
 
 
-def _beat(position: str | None) -> bytes:
-    """Keeps a connection open, and what the client will come again with young: events are not kept for long."""
+def _heartbeat(position: str | None) -> bytes:
+    """Keeps a connection open, and the client's position recent: events are not kept for long."""
     return b":\n\n" if position is None else b":\n" + _message("position", position, b"{}")
