@@ -21,7 +21,7 @@ from gateway.events.endpoint import Events
 from gateway.handlers.accounts import Accounts, Passwords
 from gateway.handlers.call import HandlerCall
 from gateway.handlers.integrations import Integrations
-from gateway.handlers.search import Searches
+from gateway.handlers.search import SearchHandler
 from gateway.identity import Identifier
 from gateway.observe.endpoints import operations
 from gateway.observe.health import HealthCheck
@@ -69,7 +69,7 @@ def create_app(settings: Settings, database_url: str) -> "ASGIApp":
     limits = RateLimits(settings, identifier, redis, breaker)
     cache = Cache(listener, redis, breaker, lambda result: metrics.count_one("cards_cache", result))
     passwords = Passwords()
-    searches = Searches()
+    searches = SearchHandler()
     handlers = {
         **Accounts(settings, identifier, passwords).handlers,
         **Integrations(settings, Encryptor(settings)).handlers,

@@ -122,7 +122,7 @@ class ApiError(Exception):
         self.headers = dict(headers or {})
         self.sqlstate = sqlstate
         self.hint = hint
-        if status == HTTPStatus.SERVICE_UNAVAILABLE or self.code == "IDEMPOTENCY_IN_PROGRESS":
+        if status in (429, 503) or self.code == "IDEMPOTENCY_IN_PROGRESS":
             self.headers.setdefault("Retry-After", str(RETRY_AFTER_SECONDS))
         super().__init__(self.message)
 

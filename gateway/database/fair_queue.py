@@ -7,7 +7,7 @@ from time import monotonic
 from typing import Any, Final
 from uuid import UUID
 
-from gateway.errors import RETRY_AFTER_SECONDS, ApiError
+from gateway.errors import ApiError
 from gateway.settings import Settings
 
 CALLS_PER_TURN: Final = 8
@@ -152,8 +152,4 @@ def give_up(future: "asyncio.Future[Any]") -> None:
 
 def too_many() -> ApiError:
     """Refuses a call of a tenant that has too many waiting."""
-    return ApiError(
-        429,
-        message="Too many requests of this tenant are waiting. Send fewer at once.",
-        headers={"Retry-After": str(RETRY_AFTER_SECONDS)},
-    )
+    return ApiError(429, message="Too many requests of this tenant are waiting. Send fewer at once.")

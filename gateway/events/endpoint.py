@@ -20,7 +20,7 @@ from gateway.arguments import decode_query
 from gateway.database.calls import Calls
 from gateway.database.connect import Connection
 from gateway.database.listener import Listener
-from gateway.errors import RETRY_AFTER_SECONDS, ApiError, api_error_of
+from gateway.errors import ApiError, api_error_of
 from gateway.events.topic import REASONS, Reason, Stream, Topic, messages, read_events, reset
 from gateway.identity import Identifier, Identity, identify
 from gateway.reply import send_error
@@ -94,11 +94,7 @@ class Events:
         if self._is_ending or self.streams >= self._maximum:
             raise ApiError(503, "TOO_MANY_STREAMS", "This process has no room for another stream. Retry later.")
         if self._streams_of[tenant_id] >= self._tenant_maximum:
-            raise ApiError(
-                429,
-                message=f"This tenant already has {self._tenant_maximum} streams open.",
-                headers={"Retry-After": str(RETRY_AFTER_SECONDS)},
-            )
+            raise ApiError(429, message=f"This tenant already has {self._tenant_maximum} streams open.")
 
     @contextmanager
     def _entered(self, tenant_id: UUID, stream: Stream) -> Iterator[Topic]:

@@ -1,7 +1,7 @@
-"""Users sign in: what the database must not see happens here, passwords and tokens; the rest are its functions.
+"""Sign-in: handles passwords and tokens, which the database must not see; the rest is done by SQL functions.
 
-A password is hashed and held against a hash in threads of their own, a few at a time, so no other request waits for it.
-An unknown email address and a wrong password take the same way and get the same answer.
+Passwords are hashed and verified in a few threads of their own, so that no other request is held up. An unknown email
+address and a wrong password take the same path and get the same response.
 """
 
 import asyncio
@@ -18,33 +18,33 @@ from argon2 import PasswordHasher
 from argon2.exceptions import Argon2Error, InvalidHashError
 
 from gateway.database.statement import Reply
-from gateway.errors import RETRY_AFTER_SECONDS, ApiError
+from gateway.errors import ApiError
 from gateway.handlers.call import Handler, HandlerRequest
 from gateway.identity import Identifier, Identity, Unauthenticated, issue_token
 from gateway.schemas.people import Login, Logout, Refresh, Register
 from gateway.settings import Settings
 
 HASHING_THREADS: Final = 2
-"""Passwords that each process hashes at a time."""
+"""Per process."""
 MAXIMUM_WAITING: Final = 64
-"""Passwords that wait for that; over it 429."""
+"""Passwords being hashed or waiting for it; more get 429."""
 SECRET_BYTES: Final = 32
-"""Of a refresh token, beside whose it is."""
+"""Of a refresh token, after the ids of its user."""
 
 T = TypeVar("T")
 
 
 class Passwords:
-    """Hashes passwords with argon2id, by the first of OWASP's choices: 19 MiB, two passes, one lane."""
+    """Hashes passwords with argon2id and OWASP's recommended parameters: 19 MiB, two passes, one lane."""
 
     def __init__(self) -> None:
         self._hasher = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
         self._threads = ThreadPoolExecutor(HASHING_THREADS, "passwords")
         self._waiting = 0
-        self._hash_of_nobody: str | None = None
+        self._decoy_hash: str | None = None
 
     def close(self) -> None:
-        """Ends the threads once they are idle."""
+        """Stops the threads once they are idle."""
         self._threads.shutdown(wait=False)
 
     async def hash(self, password: str) -> str:
@@ -52,25 +52,21 @@ class Passwords:
         return await self._in_thread(self._hasher.hash, password)
 
     async def is_right(self, password: str, password_hash: str | None) -> bool:
-        """Whether a password is the hashed one; without a hash never, after just the same work. Raises ApiError 429."""
+        """Whether a password matches a hash; never without one, after the same work. Raises ApiError 429."""
         return await self._in_thread(self._verify, password, password_hash)
 
     def _verify(self, password: str, password_hash: str | None) -> bool:
-        if self._hash_of_nobody is None:
-            self._hash_of_nobody = self._hasher.hash(secrets.token_urlsafe())
+        if self._decoy_hash is None:
+            self._decoy_hash = self._hasher.hash(secrets.token_urlsafe())
         try:
-            self._hasher.verify(password_hash or self._hash_of_nobody, password)
+            self._hasher.verify(password_hash or self._decoy_hash, password)
         except (Argon2Error, InvalidHashError):
             return False
         return password_hash is not None
 
     async def _in_thread(self, work: Callable[..., T], *arguments: Any) -> T:
         if self._waiting >= MAXIMUM_WAITING:
-            raise ApiError(
-                429,
-                message="Too many users are signing in. Repeat the request a little later.",
-                headers={"Retry-After": str(RETRY_AFTER_SECONDS)},
-            )
+            raise ApiError(429, message="Too many users are signing in. Retry a little later.")
         self._waiting += 1
         try:
             return await asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
@@ -79,7 +75,7 @@ class Passwords:
 
 
 class RefreshToken(NamedTuple):
-    """A refresh token: whose it is, so that only that user's are looked through, and a secret."""
+    """A refresh token: a secret, and the ids of its user, so that only that user's sessions are searched."""
 
     tenant_id: UUID
     user_id: UUID
@@ -95,13 +91,14 @@ class RefreshToken(NamedTuple):
         """As the database gets it."""
         return hashlib.sha256(self.secret).digest()
 
-    def next(self) -> "RefreshToken":
-        """A new one for the same user."""
-        return self._replace(secret=secrets.token_bytes(SECRET_BYTES))
+    @property
+    def owner(self) -> dict[str, UUID]:
+        """The ids of its user, as arguments of a call."""
+        return {"tenant_id": self.tenant_id, "user_id": self.user_id}
 
 
 def parse_refresh_token(text: str) -> RefreshToken | None:
-    """A refresh token from its text; None when it is none."""
+    """A refresh token from its text; None when it is malformed."""
     try:
         parts = msgspec.convert(text, bytes)
     except msgspec.ValidationError:
@@ -133,117 +130,99 @@ class Accounts:
         self._settings = settings
         self._identifier = identifier
         self._passwords = passwords
-        self._limits = {
-            "attempts_per_account": settings.sign_in_attempts_per_account,
-            "attempts_per_address": settings.sign_in_attempts_per_address,
-        }
-        self._valid_days = settings.refresh_token_expire_days
 
     @property
     def handlers(self) -> Mapping[str, Handler]:
-        """By the names that the route table has for them."""
+        """By their names in the route table."""
         return {"register": self.register, "login": self.login, "refresh": self.refresh, "logout": self.logout}
 
     async def register(self, request: HandlerRequest) -> Reply:
-        """Makes a user, of a new tenant or of the caller's own, and signs it in."""
+        """Creates a user, in a new tenant or the caller's own, and signs it in."""
         self._check_signing()
         body: Register = request.body
-        tenant_id = self._tenant_of(request)
-        counted = {"address": network_of(request.client), "attempts_per_address": self._limits["attempts_per_address"]}
-        _check_attempts(await request.call("begin_registration", counted))
-        password_hash = await self._passwords.hash(body.password)
-        secret = secrets.token_bytes(SECRET_BYTES)
-        reply = await request.call(
-            "register_user",
-            {
-                "tenant_id": tenant_id,
-                "email": body.email,
-                "password_hash": password_hash,
-                "display_name": body.display_name,
-                "token_hash": hashlib.sha256(secret).digest(),
-                "valid_days": self._valid_days,
-            },
-        )
+        user = {"tenant_id": self._tenant_of(request), "email": body.email, "display_name": body.display_name}
+        limit = {"attempts_per_address": self._settings.sign_in_attempts_per_address}
+        _check_attempts(await request.call("begin_registration", {"address": network_of(request.client)} | limit))
+        password = {"password_hash": await self._passwords.hash(body.password)}
+        secret, session = self._new_session()
+        reply = await request.call("register_user", user | password | session)
         return self._signed_in(reply, secret)
 
     async def login(self, request: HandlerRequest) -> Reply:
-        """Signs in by email address and password."""
+        """Signs in with an email address and a password."""
         self._check_signing()
         body: Login = request.body
         attempt = {"email": body.email, "address": network_of(request.client)}
-        begun = _check_attempts(await request.call("begin_login", attempt | self._limits))
+        limits = {
+            "attempts_per_account": self._settings.sign_in_attempts_per_account,
+            "attempts_per_address": self._settings.sign_in_attempts_per_address,
+        }
+        begun = _check_attempts(await request.call("begin_login", attempt | limits))
         found = None if begun.body is None else msgspec.json.decode(begun.body, type=_Credentials)
         is_right = await self._passwords.is_right(body.password, found.password_hash if found is not None else None)
         if found is None or not is_right:
-            raise _unknown("The email address or the password is wrong.")
-        secret = secrets.token_bytes(SECRET_BYTES)
-        session = {"token_hash": hashlib.sha256(secret).digest(), "valid_days": self._valid_days}
+            raise _unauthenticated("The email address or the password is wrong.")
+        secret, session = self._new_session()
         owner = {"tenant_id": found.tenant_id, "user_id": found.user_id}
         reply = await request.call("start_session", owner | attempt | session)
         return self._signed_in(reply, secret)
 
     async def refresh(self, request: HandlerRequest) -> Reply:
-        """Exchanges a refresh token for the next one, and a new access token."""
+        """Exchanges a refresh token for a new one and a new access token."""
         self._check_signing()
         body: Refresh = request.body
         token = parse_refresh_token(body.refresh_token)
         if token is None:
-            raise _unknown("The refresh token is not valid.")
-        following = token.next()
-        reply = await request.call(
-            "refresh_session",
-            {
-                "tenant_id": token.tenant_id,
-                "user_id": token.user_id,
-                "token_hash": token.hash,
-                "next_token_hash": following.hash,
-                "valid_days": self._valid_days,
-            },
-        )
+            raise _unauthenticated("The refresh token is not valid.")
+        following = token._replace(secret=secrets.token_bytes(SECRET_BYTES))
+        hashes = {"token_hash": token.hash, "next_token_hash": following.hash}
+        valid = {"valid_days": self._settings.refresh_token_expire_days}
+        reply = await request.call("refresh_session", token.owner | hashes | valid)
         if reply.status != 200:
-            raise _unknown("The refresh token is not valid.")
+            raise _unauthenticated("The refresh token is not valid.")
         return self._signed_in(reply, following.secret)
 
     async def logout(self, request: HandlerRequest) -> Reply:
-        """Ends the session of a refresh token, or, without one, all sessions of the user who asks."""
+        """Ends the session of a refresh token, or without one all sessions of the caller."""
         body: Logout = request.body
         if body.refresh_token is None:
             identity = self._identifier.identify(request.context.headers)
             if identity.user_id is None:
                 raise Unauthenticated("missing", "Send the refresh token, or the access token of a user.")
-            owner, token_hash = (identity.tenant_id, identity.user_id), None
-        else:
-            token = parse_refresh_token(body.refresh_token)
-            if token is None:
-                return Reply(204, None, None, None)
-            owner, token_hash = (token.tenant_id, token.user_id), token.hash
-        return await request.call("end_session", {"tenant_id": owner[0], "user_id": owner[1], "token_hash": token_hash})
+            owner = {"tenant_id": identity.tenant_id, "user_id": identity.user_id}
+            return await request.call("end_session", owner | {"token_hash": None})
+        token = parse_refresh_token(body.refresh_token)
+        if token is None:
+            return Reply(204, None, None, None)
+        return await request.call("end_session", token.owner | {"token_hash": token.hash})
 
     def _check_signing(self) -> None:
         if self._settings.jwt_algorithm != "HS256" or self._settings.jwt_secret_key is None:
-            raise ApiError(
-                501,
-                "SIGN_IN_NOT_CONFIGURED",
-                "Nobody can sign in here: tokens are signed with JWT_SECRET_KEY (and JWT_ALGORITHM HS256), "
-                "which is not set.",
-            )
+            message = "Nobody can sign in here: it takes JWT_ALGORITHM HS256 and a JWT_SECRET_KEY to sign tokens with."
+            raise ApiError(501, "SIGN_IN_NOT_CONFIGURED", message)
 
     def _tenant_of(self, request: HandlerRequest) -> UUID:
-        """The tenant that a new user belongs to: a new one, or one that the caller belongs to."""
+        """The tenant of a new user: a new one, or one that the caller belongs to."""
         body: Register = request.body
         if body.tenant_id is None:
             return uuid4()
         if b"authorization" not in request.context.headers:
             if self._settings.trusts_tenant_header:
-                return body.tenant_id  # as a header would be believed
+                return body.tenant_id  # trusted as the header would be
             raise Unauthenticated("missing", "To add a user to a tenant, send a token of that tenant.")
         identity = self._identifier.identify(request.context.headers)
         if identity.tenant_id != body.tenant_id:
-            raise ApiError(403, message="A user can only be added to the tenant that the token is of.")
+            raise ApiError(403, message="A user can only be added to the tenant of the token.")
         return body.tenant_id
 
+    def _new_session(self) -> tuple[bytes, dict[str, Any]]:
+        """The secret of a new session's refresh token, and the arguments of the call that stores it."""
+        secret = secrets.token_bytes(SECRET_BYTES)
+        valid_days = self._settings.refresh_token_expire_days
+        return secret, {"token_hash": hashlib.sha256(secret).digest(), "valid_days": valid_days}
+
     def _signed_in(self, reply: Reply, secret: bytes) -> Reply:
-        """The answer of a function that answers the user, with the user's tokens beside it."""
+        """A reply with a user, with the user's tokens added."""
         assert reply.body is not None
         data = msgspec.json.decode(reply.body, type=_Answer).data
         user = msgspec.json.decode(data, type=_User)
@@ -259,24 +238,22 @@ class Accounts:
 
 
 def network_of(address: str) -> str:
-    """What the attempts from an address are counted for: the address, or the /64 network that an IPv6 one is in."""
+    """What attempts are counted for: an address, or the /64 network of an IPv6 one."""
     try:
         found = ipaddress.ip_address(address)
     except ValueError:
         return address
-    if isinstance(found, ipaddress.IPv6Address):
-        if found.ipv4_mapped is not None:
-            return str(found.ipv4_mapped)
-        return str(ipaddress.ip_network((found, 64), strict=False))
-    return str(found)
+    if isinstance(found, ipaddress.IPv4Address):
+        return str(found)
+    return str(found.ipv4_mapped or ipaddress.ip_network((found, 64), strict=False))
 
 
 def _check_attempts(reply: Reply) -> Reply:
     if reply.status == 429:
         headers = msgspec.json.decode(reply.headers or b"{}", type=dict[str, str])
-        raise ApiError(429, message="Too many attempts. Repeat the request later.", headers=headers)
+        raise ApiError(429, message="Too many attempts. Retry later.", headers=headers)
     return reply
 
 
-def _unknown(message: str) -> ApiError:
+def _unauthenticated(message: str) -> ApiError:
     return ApiError(401, message=message, headers={"WWW-Authenticate": "Bearer"})

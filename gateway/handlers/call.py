@@ -1,4 +1,4 @@
-"""A line of the route table with a handler: for more than one SQL call, or more than the request has."""
+"""A line of the route table with a handler: more than one SQL call, or arguments that are not in the request."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from time import perf_counter
@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 class HandlerRequest(NamedTuple):
     """A request as its handler gets it.
 
-    identity   the caller; None where the route is for callers who have not signed in yet
-    call       calls a function of schema api, by its name and its arguments
+    identity   the caller; None on routes for callers who have not signed in
+    client     the caller's IP address; empty when it is not known
+    call       calls a function of schema api, given its name and arguments
     """
 
     context: RequestContext
@@ -33,6 +34,12 @@ class HandlerRequest(NamedTuple):
     query: Any
     body: Any
     call: Callable[[str, Mapping[str, Any]], Awaitable[Reply]]
+
+    @property
+    def owner(self) -> dict[str, Any]:
+        """The caller's ids, as arguments of a call, on routes for users."""
+        assert self.identity is not None
+        return {"tenant_id": self.identity.tenant_id, "user_id": self.identity.user_id}
 
 
 Handler = Callable[[HandlerRequest], Awaitable[Reply]]
@@ -49,20 +56,13 @@ class HandlerCall(Call):
         self._statements: dict[str, CallStatement] = {}
 
     async def reply(self, context: RequestContext, scope: "Scope", receive: "Receive") -> Reply:
-        """Has the handler answer one request. Raises ApiError, or whatever api_error_of understands."""
+        """Runs the handler for one request. Raises ApiError, or whatever api_error_of understands."""
         identity = self.identify(context) if self.route.is_for_users else None
         path = self.path_arguments(scope)
         body = await self.read(context, receive)
-        client = scope["client"]
-        request = HandlerRequest(
-            context,
-            identity,
-            client[0] if client else "",
-            path,
-            None if self.route.query is None else decode_query(scope["query_string"], self.route.query),
-            self.decode(body),
-            self._call,
-        )
+        query = None if self.route.query is None else decode_query(scope["query_string"], self.route.query)
+        client, _ = scope["client"] or ("", 0)
+        request = HandlerRequest(context, identity, client, path, query, self.decode(body), self._call)
         start = perf_counter()
         try:
             return await self._handler(request)

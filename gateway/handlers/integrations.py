@@ -1,4 +1,4 @@
-"""Integrations: their settings are encrypted before the database sees them, and never shown again."""
+"""Integrations: their settings are encrypted before the database gets them, and never shown again."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -17,7 +17,7 @@ from gateway.settings import Settings
 MAXIMUM_BYTES: Final = 65_536
 """Of an integration's settings, as JSON."""
 WEBHOOK: Final = "webhook"
-"""The provider of integrations that webhooks go to."""
+"""The provider of integrations that webhooks are sent to."""
 
 
 class Integrations:
@@ -29,14 +29,14 @@ class Integrations:
 
     @property
     def handlers(self) -> Mapping[str, Handler]:
-        """By the names that the route table has for them."""
+        """By their names in the route table."""
         return {"create_integration": self.create_integration, "update_integration": self.update_integration}
 
     async def create_integration(self, request: HandlerRequest) -> Reply:
         """Creates an integration with encrypted settings."""
         body: CreateIntegration = request.body
         settings = self._encrypted(request, body.provider, body.settings)
-        return await request.call("create_integration", _owner(request) | {"provider": body.provider} | settings)
+        return await request.call("create_integration", request.owner | {"provider": body.provider} | settings)
 
     async def update_integration(self, request: HandlerRequest) -> Reply:
         """Changes an integration; new settings are encrypted."""
@@ -45,12 +45,11 @@ class Integrations:
         settings: dict[str, Any] = {"sealed_settings": None, "setting_names": None}
         if body.settings is not msgspec.UNSET:
             settings = self._encrypted(request, provider, body.settings)
-        return await request.call(
-            "update_integration", _owner(request) | request.path | {"provider": provider} | settings
-        )
+        arguments = request.owner | request.path | {"provider": provider} | settings
+        return await request.call("update_integration", arguments)
 
     def _check(self, provider: str | None, settings: Mapping[str, msgspec.Raw]) -> None:
-        """Refuses settings that no job could use: they would be found wrong much later."""
+        """Rejects settings that no job could use, which would only fail much later. Raises ApiError."""
         if provider == WEBHOOK or "url" in settings:
             try:
                 self._http_client.check(_text(settings, "url"))
@@ -75,13 +74,8 @@ class Integrations:
 
 
 def _text(settings: Mapping[str, msgspec.Raw], name: str) -> str:
-    """A setting that has to be a text; empty when it is none."""
+    """A setting that has to be a string; empty when it isn't one."""
     try:
         return msgspec.json.decode(settings.get(name, b'""'), type=str)
     except msgspec.ValidationError:
         return ""
-
-
-def _owner(request: HandlerRequest) -> dict[str, Any]:
-    assert request.identity is not None
-    return {"tenant_id": request.identity.tenant_id, "user_id": request.identity.user_id}

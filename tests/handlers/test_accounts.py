@@ -154,7 +154,7 @@ def test_a_service_adds_a_user_to_its_tenant(people_gateway: Gateway) -> None:
     [
         ({}, 401, "UNAUTHENTICATED", "To add a user to a tenant, send a token of that tenant."),
         (bearer("nonsense"), 401, "UNAUTHENTICATED", "The token is not valid."),
-        (bearer(token(uuid4())), 403, "FORBIDDEN", "A user can only be added to the tenant that the token is of."),
+        (bearer(token(uuid4())), 403, "FORBIDDEN", "A user can only be added to the tenant of the token."),
     ],
     ids=["nobody", "bad token", "other tenant"],
 )
@@ -327,7 +327,7 @@ def test_failed_attempts_are_limited_by_account(make_gateway: Callable[..., Gate
             assert [attempt(email, "wrong").status_code for _ in range(3)] == [401, 401, 401]
             locked = attempt(email.upper(), PASSWORD)
             assert locked.status_code == 429
-            assert locked.json() == shapes.api_error("RATE_LIMITED", "Too many attempts. Repeat the request later.")
+            assert locked.json() == shapes.api_error("RATE_LIMITED", "Too many attempts. Retry later.")
             assert 1 <= int(locked.headers["retry-after"]) <= 900
         assert attempt(other, PASSWORD).status_code == 200
 
@@ -508,7 +508,7 @@ def test_without_a_key_nobody_signs_in(gateway: Gateway, path: str, body: dict[s
     assert response.status_code == 501
     assert response.json() == shapes.api_error(
         "SIGN_IN_NOT_CONFIGURED",
-        "Nobody can sign in here: tokens are signed with JWT_SECRET_KEY (and JWT_ALGORITHM HS256), which is not set.",
+        "Nobody can sign in here: it takes JWT_ALGORITHM HS256 and a JWT_SECRET_KEY to sign tokens with.",
     )
 
 
