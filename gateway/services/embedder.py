@@ -1,7 +1,7 @@
-"""What texts mean, as numbers: for search by nearness, which the database can't compute by itself.
+"""Embeddings of texts, for search by meaning: the database can't compute them.
 
-An embedder is whatever has a model's name and turns texts into vectors. The one here comes with the extra embed and
-brings its model along, so that nothing is fetched from anywhere.
+An embedder has the name of its model and turns texts into vectors. The one here comes with the extra `embed`, which
+includes the model, so that nothing is downloaded.
 """
 
 import importlib
@@ -15,25 +15,25 @@ class EmbeddingError(Exception):
 
 
 class Embedder(Protocol):
-    """Turns texts into vectors of one length, near to each other where the texts mean something similar."""
+    """Turns texts into vectors of one length, close to each other where the texts mean something similar."""
 
     model: str
-    """Its name: vectors of different models are never compared."""
+    """Its name. Vectors of different models are never compared."""
 
     def embed(self, texts: Sequence[str]) -> list[list[float]]:
         """A vector for each text."""
 
 
 class MiniLM:
-    """all-MiniLM-L6-v2 on the CPU: 384 numbers, of a text's first 256 tokens. Takes seconds to load, and 500 MB.
+    """all-MiniLM-L6-v2 on the CPU: 384 dimensions, from a text's first 256 tokens. Takes seconds to load, and 500 MB.
 
-    Raises EmbeddingError where the extra embed is not installed.
+    Raises EmbeddingError where the extra `embed` is not installed.
     """
 
     model = "all-MiniLM-L6-v2"
 
     def __init__(self) -> None:
-        # Read when the libraries are imported: they would ask their hub for newer files, and draw a progress bar.
+        # Read on import: without them the libraries would check their hub for newer files and draw a progress bar.
         os.environ.setdefault("HF_HUB_OFFLINE", "1")
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
         try:
@@ -46,7 +46,5 @@ class MiniLM:
 
     def embed(self, texts: Sequence[str]) -> list[list[float]]:
         """A vector of length 1 for each text."""
-        vectors: list[list[float]] = self._model.encode(
-            list(texts), normalize_embeddings=True, show_progress_bar=False
-        ).tolist()
-        return vectors
+        vectors = self._model.encode(list(texts), normalize_embeddings=True, show_progress_bar=False)
+        return vectors.tolist()  # type: ignore[no-any-return]

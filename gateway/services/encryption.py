@@ -1,4 +1,4 @@
-"""Encrypts with a key that the database does not have, and for one user at a time."""
+"""Encryption for one user at a time, with a key that the database does not have."""
 
 import base64
 import binascii
@@ -12,15 +12,15 @@ from gateway.errors import ApiError
 from gateway.settings import Settings, SettingsError
 
 VERSION: Final = b"\x01"
-"""Of the form: AES-256-GCM, 12 bytes of nonce, ciphertext and tag."""
+"""Of the format: AES-256-GCM, a nonce of 12 bytes, ciphertext and tag."""
 KEY_BYTES: Final = 32
 NONCE_BYTES: Final = 12
 
 
 class Encryptor:
-    """Encrypts texts of an owner, given as bytes: what is encrypted for one owner can't be decrypted as another's.
+    """Encrypts secrets of an owner, identified by bytes: no other owner's bytes decrypt them.
 
-    Raises SettingsError when INTEGRATION_ENCRYPTION_KEY can't be used.
+    Raises SettingsError when INTEGRATION_ENCRYPTION_KEY is malformed.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -33,9 +33,9 @@ class Encryptor:
         return VERSION + nonce + self._get_cipher().encrypt(nonce, secret, owner)
 
     def decrypt(self, owner: bytes, encrypted: bytes) -> bytes:
-        """What was encrypted for an owner. Raises ValueError when it was not, or not with this key; ApiError 501."""
+        """Decrypts what was encrypted for an owner. Raises ApiError 501, or ValueError when owner or key differ."""
         if encrypted[:1] != VERSION:
-            raise ValueError("encrypted in an unknown form")
+            raise ValueError("encrypted in an unknown format")
         nonce, secret = encrypted[1 : 1 + NONCE_BYTES], encrypted[1 + NONCE_BYTES :]
         try:
             return self._get_cipher().decrypt(nonce, secret, owner)

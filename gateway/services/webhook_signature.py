@@ -1,4 +1,4 @@
-"""Signatures of webhooks, after the Standard Webhooks specification, version 1.0.0.
+"""Signatures of webhooks, by the Standard Webhooks specification, version 1.0.0.
 
 Source: https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
 """
@@ -12,13 +12,13 @@ KEY_BYTES: Final = range(24, 65)
 
 
 def signing_key(secret: object) -> bytes:
-    """The key that a secret spells: 24 to 64 bytes in base64, with or without whsec_ before them.
+    """Decodes a secret: 24 to 64 bytes in base64, with or without the prefix whsec_.
 
-    Raises ValueError, which doesn't quote it.
+    Raises ValueError, which doesn't quote the secret.
     """
     try:
         key = base64.b64decode(secret.removeprefix(PREFIX) if isinstance(secret, str) else "", validate=True)
-    except ValueError:  # binascii.Error, or what is no ASCII
+    except ValueError:  # binascii.Error, or the secret is not ASCII
         key = b""
     if len(key) not in KEY_BYTES:
         raise ValueError("Expected whsec_ and 24 to 64 bytes in base64, as `openssl rand -base64 32` prints.")
@@ -26,9 +26,9 @@ def signing_key(secret: object) -> bytes:
 
 
 def sign(key: bytes, message_id: str, timestamp: int, body: bytes) -> dict[str, str]:
-    """The headers that prove where a webhook comes from.
+    """The headers that prove who sent a webhook.
 
-    message_id  the same at each attempt, so that the receiver can tell a repetition; has no full stop
+    message_id  the same for each attempt, so that the receiver can recognize retries; contains no full stop
     timestamp   of the attempt, in seconds since 1970
     """
     signature = hmac.digest(key, b"%b.%d.%b" % (message_id.encode(), timestamp, body), "sha256")

@@ -104,7 +104,7 @@ async def _ask(
     content: bytes | None = None,
 ) -> dict[str, Any]:
     try:
-        answer = await HttpClient(context.settings).ask(method, settings.get("url"), headers, content)
+        answer = await HttpClient(context.settings).send(method, settings.get("url"), headers, content)
     except AddressRefused as error:
         raise PermanentError(f"The integration's url: {error}") from None
     except SendFailed as error:
