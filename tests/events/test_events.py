@@ -1,4 +1,4 @@
-"""Live events: none lost, none made up, none shown to anybody else, and no listener is a burden to the others."""
+"""Live events: none lost, none made up, none sent to anybody else, and no listener slows down the others."""
 
 import asyncio
 import json
@@ -26,7 +26,7 @@ POSITION: Final = shapes.Like("position", r"\d+-\d+-\d+")
 
 
 class Person:
-    """A user, and what the user does."""
+    """A user, and what they do."""
 
     def __init__(self, tenant_id: UUID, **claims: Any) -> None:
         self.tenant_id = tenant_id
@@ -59,7 +59,7 @@ class Person:
 
 @pytest.fixture
 def ann(tenant_id: UUID) -> Person:
-    """A user of a tenant of the test's own."""
+    """A user of a new tenant."""
     return Person(tenant_id)
 
 
@@ -71,12 +71,12 @@ def ben(tenant_id: UUID) -> Person:
 
 @pytest.fixture
 def make_listened(make_gateway: Callable[..., Gateway]) -> Callable[..., Gateway]:
-    """Starts gateways that ask for tokens."""
+    """Starts gateways that require tokens."""
     return lambda database, **variables: make_gateway(database, **VARIABLES, **variables)
 
 
 def creation(tenant_id: UUID) -> str:
-    """SQL that creates a card of a tenant."""
+    """SQL that creates a card in a tenant."""
     cards = json.dumps([{"card_type": "voice", "content": {"n": str(uuid4())}}])
     return f"select api.create_cards('{tenant_id}', '{cards}')"
 
@@ -85,10 +85,10 @@ def ids(told: list[Told]) -> list[str]:
     return [each.data["resource_id"] for each in told if each.data]
 
 
-# --- what is told -------------------------------------------------------------------------------------------------
+# --- what is sent -------------------------------------------------------------------------------------------------
 
 
-def test_a_stream_tells_what_happens_without_its_content(people_gateway: Gateway, ann: Person) -> None:
+def test_events_say_what_happened_without_the_content(people_gateway: Gateway, ann: Person) -> None:
     with request(people_gateway, ann.token) as response:
         assert response.status == 200
         headers = {name.lower(): value for name, value in response.getheaders()}
@@ -113,7 +113,7 @@ def test_a_stream_tells_what_happens_without_its_content(people_gateway: Gateway
     ]
 
 
-def test_a_thousand_messages_at_once_are_told_in_order(people_gateway: Gateway, ann: Person) -> None:
+def test_events_of_a_thousand_messages_at_once_are_in_order(people_gateway: Gateway, ann: Person) -> None:
     with listening(people_gateway, ann.token, query={"types": "messages"}) as listener:
         listener.wait_for("reset")
         ann.create_task(people_gateway)
@@ -122,8 +122,8 @@ def test_a_thousand_messages_at_once_are_told_in_order(people_gateway: Gateway, 
     assert ids(told) == made
 
 
-def test_nobody_is_told_what_is_somebody_elses(people_gateway: Gateway, ann: Person, ben: Person) -> None:
-    """One statement reads for all users of the tenant: each is handed its own."""
+def test_nobody_gets_the_events_of_another_user(people_gateway: Gateway, ann: Person, ben: Person) -> None:
+    """One statement reads for all users of the tenant, and each gets their own."""
     stranger = Person(uuid4())
     with (
         listening(people_gateway, ann.token) as to_ann,
@@ -139,7 +139,7 @@ def test_nobody_is_told_what_is_somebody_elses(people_gateway: Gateway, ann: Per
         assert ids(to_ben.wait_for("reset", "task.created", "card.created", "card.created")) == [second, *cards]
         assert ids(to_stranger.wait_for("reset", "task.created", "card.created")) == [third, own]
         position = to_ann.told[0].id
-    # The same when the missed is read, from a position that another user was given.
+    # The same for missed events, read from a position that another user was given.
     with listening(people_gateway, ben.token, position) as to_ben:
         assert ids(to_ben.wait_for("task.created", "card.created", "card.created")) == [second, *cards]
     with listening(people_gateway, stranger.token, position) as to_stranger:
@@ -147,7 +147,7 @@ def test_nobody_is_told_what_is_somebody_elses(people_gateway: Gateway, ann: Per
         assert not {first, second, *cards} & set(ids(to_stranger.told))
 
 
-def test_what_is_rolled_back_is_not_told(people_gateway: Gateway, shared_database: Database, ann: Person) -> None:
+def test_what_is_rolled_back_is_no_event(people_gateway: Gateway, shared_database: Database, ann: Person) -> None:
     with listening(people_gateway, ann.token) as listener:
         listener.wait_for("reset")
         with Holder(shared_database, creation(ann.tenant_id)) as holder:
@@ -159,15 +159,13 @@ def test_what_is_rolled_back_is_not_told(people_gateway: Gateway, shared_databas
 # --- nothing is lost ----------------------------------------------------------------------------------------------
 
 
-def test_what_commits_late_is_told_all_the_same(
-    people_gateway: Gateway, shared_database: Database, ann: Person
-) -> None:
-    """The transaction with the lower numbers commits last: nothing younger is told before, and none is passed over."""
+def test_what_commits_late_is_not_lost(people_gateway: Gateway, shared_database: Database, ann: Person) -> None:
+    """The transaction with the lower numbers commits last: no later event is sent before its, and none is skipped."""
     with listening(people_gateway, ann.token) as listener:
         listener.wait_for("reset")
         with Holder(shared_database, creation(ann.tenant_id)) as holder:
             task_id = ann.create_task(people_gateway)
-            # A new stream in the midst of it, which goes on from where the first is.
+            # A new stream in the meantime, which continues from where the first one is.
             with listening(people_gateway, ann.token, listener.last_id) as second:
                 assert listener.kinds == ["reset"]
                 holder.release("commit")
@@ -178,7 +176,7 @@ def test_what_commits_late_is_told_all_the_same(
 def test_a_transaction_older_than_the_first_listener_is_not_overlooked(
     people_gateway: Gateway, shared_database: Database, ann: Person
 ) -> None:
-    """It wrote when nobody listened, and may commit unrecorded: a client is told to look only after that."""
+    """It wrote while nobody listened, and may commit unrecorded: the reset is sent only after that."""
     with (
         Holder(shared_database, creation(ann.tenant_id)) as holder,
         listening(people_gateway, ann.token) as listener,
@@ -191,7 +189,7 @@ def test_a_transaction_older_than_the_first_listener_is_not_overlooked(
         wait_until(lambda: card_id in ids(listener.told), SECONDS)
 
 
-def test_a_snapshot_older_than_the_first_listener_is_no_excuse(
+def test_a_snapshot_older_than_the_first_listener_loses_no_event(
     people_gateway: Gateway, shared_database: Database, ann: Person
 ) -> None:
     with (
@@ -207,7 +205,7 @@ def test_a_snapshot_older_than_the_first_listener_is_no_excuse(
         listener.wait_for("reset", "card.created")
 
 
-def test_a_client_that_comes_again_is_told_what_it_missed(people_gateway: Gateway, ann: Person) -> None:
+def test_a_client_that_reconnects_gets_what_it_missed(people_gateway: Gateway, ann: Person) -> None:
     with listening(people_gateway, ann.token) as listener:
         listener.wait_for("reset")
         first = ann.create_card(people_gateway)
@@ -219,10 +217,10 @@ def test_a_client_that_comes_again_is_told_what_it_missed(people_gateway: Gatewa
         assert ids(told) == [*missed, last]
 
 
-def test_a_gateway_that_is_killed_takes_nothing_with_it(
+def test_a_gateway_that_is_killed_loses_nothing(
     people_gateway: Gateway, shared_database: Database, make_listened: Callable[..., Gateway], ann: Person
 ) -> None:
-    """What one gateway did is told by another; a client of one that is killed goes on at the other, and back."""
+    """One gateway sends the events of another; a client of a killed one continues at the other, and back."""
     killed = make_listened(shared_database)
     with listening(killed, ann.token) as listener:
         listener.wait_for("reset")
@@ -240,7 +238,7 @@ def test_a_gateway_that_is_killed_takes_nothing_with_it(
 
 
 def test_streams_outlive_the_database(ann: Person) -> None:
-    """It is stopped and started again: what happens right after that is told on the same stream."""
+    """It is stopped and started again: what happens right after that is sent on the same stream."""
     with servers.open_folder() as folder, ExitStack() as stack:
         cluster = stack.enter_context(ExitStack())
         running = cluster.enter_context(embedded.running(folder / "data", settings=servers.FAST))
@@ -259,7 +257,7 @@ def test_streams_outlive_the_database(ann: Person) -> None:
         listener.wait_for("reset", "card.created", "card.created")
 
 
-def test_what_is_not_known_any_more_is_a_reset(people_gateway: Gateway, shared_database: Database, ann: Person) -> None:
+def test_events_no_longer_known_are_a_reset(people_gateway: Gateway, shared_database: Database, ann: Person) -> None:
     of_ann = f"where tenant_id = '{ann.tenant_id}'"
     with listening(people_gateway, ann.token) as listener:
         listener.wait_for("reset")
@@ -272,14 +270,14 @@ def test_what_is_not_known_any_more_is_a_reset(people_gateway: Gateway, shared_d
     with listening(people_gateway, ann.token, listener.last_id) as listener:
         card_id = ann.create_card(people_gateway)
         assert ids(listener.wait_for("card.created")) == [card_id]
-        # Nobody renewed the lease, and what happened was not recorded.
+        # Nobody renewed the lease, so nothing was recorded.
         shared_database.execute(f"update app.event_subscriptions set expires_at = now() {of_ann}")
         shared_database.execute(creation(ann.tenant_id), f"notify cardbase_events, '{ann.tenant_id}'")
         listener.wait_for("card.created", "reset")
     shared_database.execute(f"update app.event_subscriptions set expires_at = now() {of_ann}")
     with listening(people_gateway, ann.token, listener.last_id) as listener:
         listener.wait_for("reset")
-    # Of another history of the cluster, and of a future.
+    # From another timeline of the cluster, and from the future.
     for unknown in ("7-1-1", "1-9000000000000000000-1"):
         with listening(people_gateway, ann.token, unknown) as listener:
             listener.wait_for("reset")
@@ -291,7 +289,7 @@ def test_what_is_not_known_any_more_is_a_reset(people_gateway: Gateway, shared_d
 def test_a_slow_reader_is_dropped_and_loses_nothing(
     people_gateway: Gateway, shared_database: Database, ann: Person
 ) -> None:
-    """Far more happens than it reads, or its connection takes. When it reads on, its stream ends."""
+    """Far more happens than it reads or its connection buffers. When it reads on, its stream ends."""
     with (
         request(people_gateway, ann.token, receive_bytes=4096) as response,
         listening(people_gateway, ann.token, query={"types": "tasks"}) as other,
@@ -305,7 +303,7 @@ def test_a_slow_reader_is_dropped_and_loses_nothing(
             f"notify cardbase_events, '{ann.tenant_id}'",
         )
         ann.create_task(people_gateway)
-        other.wait_for("reset", "task.created")  # so all of it has been handed on
+        other.wait_for("reset", "task.created")  # so all of it has been published
         lines = response.read().decode().splitlines()
     read = [json.loads(line.removeprefix("data: ")) for line in lines if line.startswith("data: {")]
     known = [each["resource_id"] for each in read if each]
@@ -319,7 +317,7 @@ def test_a_slow_reader_is_dropped_and_loses_nothing(
     assert known + ids(told) == made
 
 
-def test_what_waits_for_a_reader_is_bounded() -> None:
+def test_the_buffer_for_a_reader_is_bounded() -> None:
     async def fill() -> None:
         stream = Stream(uuid4(), None)
         chunk = bytes(1000)
@@ -355,7 +353,7 @@ def test_streams_are_bounded(
     assert monitoring.value(text, "cards_event_streams_ended_total", reason="client") == 3
     request_labels = {"method": "GET", "route": "/api/v1/events"}
     assert monitoring.value(text, "cards_api_requests_total", status="200", **request_labels) == 3
-    # Streams end with their tokens, and all with the gateway, which does not wait for them.
+    # Streams end with their tokens, and all of them with the gateway, which does not wait for them.
     with listening(gateway, Person(uuid4(), seconds=-28).token) as expiring, listening(gateway, ann.token) as listener:
         expiring.wait_for_end()
         listener.wait_for("reset")

@@ -43,7 +43,7 @@ def new_email() -> str:
 
 
 def register(gateway: Gateway, **fields: Any) -> dict[str, Any]:
-    """Registers a user; answers what is answered."""
+    """Registers a user; returns the data of the response."""
     with gateway.client() as client:
         headers = fields.pop("headers", {})
         body = {"email": new_email(), "password": PASSWORD} | fields
@@ -54,12 +54,12 @@ def register(gateway: Gateway, **fields: Any) -> dict[str, Any]:
 
 
 def signed_in(user: Mapping[str, Any]) -> dict[str, str]:
-    """The header of a user who has registered."""
+    """The header of a registered user."""
     return bearer(user["access_token"])
 
 
 def session(data: Mapping[str, Any], **user: Any) -> dict[str, Any]:
-    """What a user who signs in is answered."""
+    """The response to a user who signs in."""
     return {
         "success": True,
         "data": {
@@ -86,7 +86,7 @@ def session(data: Mapping[str, Any], **user: Any) -> dict[str, Any]:
 
 @pytest.fixture
 def visitor(people_gateway: Gateway) -> Any:
-    """An HTTP client who is nobody yet."""
+    """An HTTP client without a user."""
     with people_gateway.client() as client:
         yield client
 
@@ -94,7 +94,7 @@ def visitor(people_gateway: Gateway) -> Any:
 # --- register -------------------------------------------------------------------------------------------------
 
 
-def test_registration_answers_the_user_of_a_new_tenant_and_its_tokens(visitor: httpx.Client) -> None:
+def test_registration_returns_the_user_of_a_new_tenant_and_tokens(visitor: httpx.Client) -> None:
     email = new_email()
     body = {"email": email.upper(), "password": PASSWORD, "display_name": "Ann"}
     response = visitor.post(f"{AUTH}/register", json=body)
@@ -108,12 +108,12 @@ def test_registration_answers_the_user_of_a_new_tenant_and_its_tokens(visitor: h
     assert claims["exp"] - claims["iat"] == 3600
 
 
-def test_two_who_register_are_of_two_tenants(people_gateway: Gateway) -> None:
+def test_each_registration_creates_a_tenant(people_gateway: Gateway) -> None:
     assert register(people_gateway)["user"]["tenant_id"] != register(people_gateway)["user"]["tenant_id"]
 
 
 @pytest.mark.parametrize("change", [str.lower, str.upper])
-def test_an_email_address_is_one_users_in_whatever_case(
+def test_an_email_address_belongs_to_one_user_in_any_case(
     people_gateway: Gateway, visitor: httpx.Client, change: Callable[[str], str]
 ) -> None:
     email = register(people_gateway)["user"]["email"]
@@ -126,7 +126,7 @@ def test_an_email_address_is_one_users_in_whatever_case(
     )
 
 
-def test_of_many_who_register_one_address_at_once_one_has_it(people_gateway: Gateway) -> None:
+def test_of_concurrent_registrations_of_one_address_one_succeeds(people_gateway: Gateway) -> None:
     async def race() -> list[int]:
         async with httpx.AsyncClient(base_url=people_gateway.address, trust_env=False, timeout=30) as client:
             body = {"email": new_email(), "password": PASSWORD}
@@ -206,7 +206,7 @@ def test_bad_registrations_are_refused(visitor: httpx.Client, body: Any, field: 
 # --- login ----------------------------------------------------------------------------------------------------
 
 
-def test_login_answers_the_user_and_new_tokens(people_gateway: Gateway, visitor: httpx.Client) -> None:
+def test_login_returns_the_user_and_new_tokens(people_gateway: Gateway, visitor: httpx.Client) -> None:
     registered = register(people_gateway, display_name="Ann")
     body = {"email": registered["user"]["email"].upper(), "password": PASSWORD}
     response = visitor.post(f"{AUTH}/login", json=body)
@@ -218,7 +218,9 @@ def test_login_answers_the_user_and_new_tokens(people_gateway: Gateway, visitor:
     assert data["refresh_token"] != registered["refresh_token"]
 
 
-def test_wrong_password_and_unknown_address_are_answered_alike(people_gateway: Gateway, visitor: httpx.Client) -> None:
+def test_wrong_password_and_unknown_address_get_the_same_response(
+    people_gateway: Gateway, visitor: httpx.Client
+) -> None:
     email = register(people_gateway)["user"]["email"]
     wrong = visitor.post(f"{AUTH}/login", json={"email": email, "password": "wrong"})
     unknown = visitor.post(f"{AUTH}/login", json={"email": new_email(), "password": PASSWORD})
@@ -233,8 +235,8 @@ def test_wrong_password_and_unknown_address_are_answered_alike(people_gateway: G
     assert told[0]["www-authenticate"] == "Bearer"
 
 
-async def test_an_unknown_address_takes_the_way_of_a_wrong_password() -> None:
-    """The work, not the clock: the same calls of the database, and one hash of the same cost to hold against."""
+async def test_an_unknown_address_takes_the_path_of_a_wrong_password() -> None:
+    """Measures the work, not the time: the same calls, and one hash of the same cost to verify."""
     passwords = Passwords()
     verified: list[str] = []
     hasher = passwords._hasher
@@ -260,7 +262,7 @@ async def test_an_unknown_address_takes_the_way_of_a_wrong_password() -> None:
         called: list[str] = []
 
         async def call(function: str, _: Mapping[str, Any], stored: bytes | None = stored) -> Reply:
-            called.append(function)  # noqa: B023 - called in the same round
+            called.append(function)  # noqa: B023 - called in the same iteration
             return Reply(200, None, stored, None)
 
         asked = HandlerRequest(RequestContext([]), None, "192.0.2.1", {}, None, body, call)
@@ -272,7 +274,7 @@ async def test_an_unknown_address_takes_the_way_of_a_wrong_password() -> None:
     passwords.close()
 
 
-async def test_without_a_hash_no_password_is_right() -> None:
+async def test_without_a_hash_no_password_matches() -> None:
     passwords = Passwords()
     assert await passwords.is_right(PASSWORD, await passwords.hash(PASSWORD))
     assert not await passwords.is_right("wrong", await passwords.hash(PASSWORD))
@@ -281,10 +283,10 @@ async def test_without_a_hash_no_password_is_right() -> None:
     passwords.close()
 
 
-async def test_passwords_wait_in_a_line_of_bounded_length() -> None:
+async def test_the_queue_of_passwords_is_bounded() -> None:
     passwords = Passwords()
     working = [asyncio.create_task(passwords.hash("password")) for _ in range(MAXIMUM_WAITING)]
-    await asyncio.sleep(0)  # they have come to their threads, and none can have come back
+    await asyncio.sleep(0)  # they have been handed to the threads, and none can have finished
     with pytest.raises(ApiError) as caught:
         await passwords.hash("password")
     assert (caught.value.status, caught.value.code) == (429, "RATE_LIMITED")
@@ -320,7 +322,7 @@ def test_failed_attempts_are_limited_by_account(make_gateway: Callable[..., Gate
         def attempt(email: str, password: str) -> httpx.Response:
             return client.post(f"{AUTH}/login", json={"email": email, "password": password})
 
-        # Who succeeds starts anew.
+        # Success resets the count.
         assert [attempt(known, "wrong").status_code for _ in range(2)] == [401, 401]
         assert attempt(known, PASSWORD).status_code == 200
         for email in (known, new_email()):
@@ -342,7 +344,7 @@ def test_failed_attempts_and_registrations_are_limited_by_address(
         def status(path: str, email: str, password: str = PASSWORD) -> int:
             return client.post(f"{AUTH}/{path}", json={"email": email, "password": password}).status_code
 
-        # Who succeeds is not counted.
+        # Success is not counted.
         assert [status("login", email) for _ in range(5)] == [200] * 5
         assert [status("login", new_email()) for _ in range(3)] == [401] * 3
         assert status("login", email) == 429
@@ -359,7 +361,7 @@ def test_failed_attempts_and_registrations_are_limited_by_address(
         ("", ""),
     ],
 )
-def test_an_address_counts_as_the_network_that_one_person_has(address: str, network: str) -> None:
+def test_an_ipv6_address_counts_as_its_network(address: str, network: str) -> None:
     assert network_of(address) == network
 
 
@@ -370,7 +372,7 @@ def refresh(client: httpx.Client, refresh_token: str) -> httpx.Response:
     return client.post(f"{AUTH}/refresh", json={"refresh_token": refresh_token})
 
 
-def test_a_refresh_token_is_exchanged_for_the_next(people_gateway: Gateway, visitor: httpx.Client) -> None:
+def test_a_refresh_token_is_exchanged_for_a_new_one(people_gateway: Gateway, visitor: httpx.Client) -> None:
     user = register(people_gateway)
     response = refresh(visitor, user["refresh_token"])
     assert response.status_code == 200
@@ -397,7 +399,7 @@ def test_a_replayed_refresh_token_revokes_its_family(people_gateway: Gateway, vi
     assert refresh(visitor, elsewhere["refresh_token"]).status_code == 200
 
 
-def test_of_many_exchanges_of_one_token_at_once_at_most_one_is_made_and_its_token_is_revoked(
+def test_of_concurrent_exchanges_of_one_token_at_most_one_succeeds_and_its_token_is_revoked(
     people_gateway: Gateway, visitor: httpx.Client
 ) -> None:
     user = register(people_gateway)
@@ -425,7 +427,7 @@ def test_refresh_tokens_are_stored_as_hashes(people_gateway: Gateway, shared_dat
 
 
 def other_owner(text: str, *, tenant_id: UUID | None = None, user_id: UUID | None = None) -> str:
-    """A token with another owner's name on it."""
+    """A token with the ids of another user."""
     parsed = parse_refresh_token(text)
     assert parsed is not None
     return RefreshToken(tenant_id or parsed.tenant_id, user_id or parsed.user_id, parsed.secret).text
@@ -446,7 +448,7 @@ def other_owner(text: str, *, tenant_id: UUID | None = None, user_id: UUID | Non
     ],
     ids=["empty", "nonsense", "cut", "longer", "changed", "other tenant", "other user", "made up", "not ascii"],
 )
-def test_refresh_tokens_that_are_none_are_refused(
+def test_malformed_refresh_tokens_are_refused(
     people_gateway: Gateway, visitor: httpx.Client, change: Callable[[str], str]
 ) -> None:
     user = register(people_gateway)
@@ -463,7 +465,7 @@ def test_bad_requests_to_refresh_are_refused(visitor: httpx.Client, body: Any) -
     assert [detail["field"] for detail in response.json()["error"]["details"]] == ["refresh_token"]
 
 
-def test_logout_ends_the_session_of_the_refresh_token_alone(people_gateway: Gateway, visitor: httpx.Client) -> None:
+def test_logout_ends_only_the_session_of_the_refresh_token(people_gateway: Gateway, visitor: httpx.Client) -> None:
     user = register(people_gateway)
     login = {"email": user["user"]["email"], "password": PASSWORD}
     elsewhere = visitor.post(f"{AUTH}/login", json=login).json()["data"]
@@ -486,7 +488,7 @@ def test_logout_without_a_refresh_token_ends_all_sessions_of_the_caller(
     assert refresh(visitor, other["refresh_token"]).status_code == 200
 
 
-def test_logout_of_nobody_is_refused(visitor: httpx.Client) -> None:
+def test_logout_without_a_user_is_refused(visitor: httpx.Client) -> None:
     assert visitor.post(f"{AUTH}/logout").status_code == 401
     assert visitor.post(f"{AUTH}/logout", headers=bearer(token(uuid4()))).status_code == 401
 
@@ -512,7 +514,7 @@ def test_without_a_key_nobody_signs_in(gateway: Gateway, path: str, body: dict[s
     )
 
 
-def test_a_tenant_header_is_no_user(gateway: Gateway) -> None:
+def test_a_tenant_header_does_not_identify_a_user(gateway: Gateway) -> None:
     with gateway.client(uuid4()) as client:
         response = client.get(ME)
     assert response.status_code == 401
@@ -525,7 +527,7 @@ def test_a_tenant_header_is_no_user(gateway: Gateway) -> None:
 # --- profile, preferences -------------------------------------------------------------------------------------
 
 
-def test_a_profile_is_changed_field_by_field_and_emptied_by_null(
+def test_a_profile_is_changed_field_by_field_and_cleared_by_null(
     people_gateway: Gateway, visitor: httpx.Client
 ) -> None:
     user = register(people_gateway, display_name="Ann")
@@ -549,7 +551,7 @@ def test_a_user_of_another_issuer_has_no_profile(visitor: httpx.Client) -> None:
     assert response.json()["error"]["code"] == "USER_NOT_FOUND"
 
 
-def test_preferences_begin_as_the_defaults(people_gateway: Gateway, visitor: httpx.Client) -> None:
+def test_preferences_start_as_the_defaults(people_gateway: Gateway, visitor: httpx.Client) -> None:
     visitor.headers.update(signed_in(register(people_gateway)))
     defaults = {"theme": "system", "language": "en", "email_notifications": True, "push_notifications": True}
     assert visitor.get(PREFERENCES).json() == {"success": True, "data": defaults, "meta": None}
@@ -641,7 +643,7 @@ def test_bad_searches_are_refused(people_gateway: Gateway, visitor: httpx.Client
     "function",
     ["begin_login", "begin_registration", "register_user", "start_session", "refresh_session", "end_session"],
 )
-def test_the_functions_of_sign_in_are_not_offered_over_rpc(
+def test_sign_in_functions_are_not_available_over_rpc(
     people_gateway: Gateway, visitor: httpx.Client, function: str
 ) -> None:
     response = visitor.post(f"/rpc/{function}", json={}, headers=bearer(token(uuid4(), sub=str(uuid4()))))

@@ -1,4 +1,4 @@
-"""Search over HTTP: what is found and by whom, bad input, and search by nearness."""
+"""Search over HTTP: what is found and by whom, bad input, and search by meaning."""
 
 import importlib.util
 from collections.abc import Callable, Sequence
@@ -35,7 +35,7 @@ def remember(client: httpx.Client, content: str) -> str:
 
 
 def found(client: httpx.Client, q: str, **parameters: Any) -> list[str]:
-    """The ids of what is found, best first."""
+    """The ids of the matches, best first."""
     response = client.get(SEARCH, params={"q": q, **parameters})
     assert response.status_code == 200, response.text
     return [match["id"] for match in response.json()["data"]]
@@ -44,7 +44,7 @@ def found(client: httpx.Client, q: str, **parameters: Any) -> list[str]:
 # --- what is found ----------------------------------------------------------------------------------------------
 
 
-def test_one_list_over_all_kinds_the_best_first(user: httpx.Client) -> None:
+def test_one_list_of_all_types_best_match_first(user: httpx.Client) -> None:
     conversation = create(user, "conversations", title="Money")
     memory = remember(user, "The budget for marketing is tight this year")
     message = create(user, f"conversations/{conversation}/messages", role="user", content="How large is our budget?")
@@ -96,7 +96,7 @@ def test_one_list_over_all_kinds_the_best_first(user: httpx.Client) -> None:
     assert times == [TIME] * 4
 
 
-def test_kinds_and_limit_narrow_the_search(user: httpx.Client) -> None:
+def test_types_and_limit_narrow_the_search(user: httpx.Client) -> None:
     memory = remember(user, "budget")
     task = create(user, "tasks", title="budget")
     card = create(user, "cards", card_type="insight", content={"a": "budget"})
@@ -108,7 +108,7 @@ def test_kinds_and_limit_narrow_the_search(user: httpx.Client) -> None:
     assert found(user, "budget", types="messages") == []
 
 
-def test_what_is_new_changed_or_deleted_counts_at_once(user: httpx.Client) -> None:
+def test_what_is_new_changed_or_deleted_is_searchable_at_once(user: httpx.Client) -> None:
     memory = remember(user, "tea")
     assert found(user, "tea") == [memory]
 
@@ -119,7 +119,7 @@ def test_what_is_new_changed_or_deleted_counts_at_once(user: httpx.Client) -> No
     assert found(user, "milk") == []
 
 
-def test_a_deleted_conversation_takes_its_messages_along(user: httpx.Client) -> None:
+def test_messages_of_a_deleted_conversation_are_not_found(user: httpx.Client) -> None:
     conversation = create(user, "conversations")
     message = create(user, f"conversations/{conversation}/messages", role="user", content="tea")
     assert found(user, "tea") == [message]
@@ -129,7 +129,7 @@ def test_a_deleted_conversation_takes_its_messages_along(user: httpx.Client) -> 
     assert found(user, "tea") == []
 
 
-def test_a_name_is_found_in_spite_of_a_slip(user: httpx.Client) -> None:
+def test_a_name_is_found_despite_a_typo(user: httpx.Client) -> None:
     task = create(user, "tasks", title="Quarterly report")
     card = create(user, "cards", card_type="company", content={"name": "Budget Hotels Ltd"})
 
@@ -137,7 +137,7 @@ def test_a_name_is_found_in_spite_of_a_slip(user: httpx.Client) -> None:
     assert found(user, "Budgte Hotel") == [card]
 
 
-def test_other_users_and_tenants_find_nothing_of_it(user_client: Callable[..., httpx.Client]) -> None:
+def test_other_users_and_tenants_find_none_of_it(user_client: Callable[..., httpx.Client]) -> None:
     ann, ben = user_client(), user_client()
     ann_id = uuid4()
     stranger, other_ann = user_client(tenant=uuid4()), user_client(tenant=uuid4(), user_id=ann_id)
@@ -225,7 +225,7 @@ def test_bad_input_is_refused_by_field(user: httpx.Client, query: str, field: st
     ],
 )
 def test_an_odd_search_is_a_search(user: httpx.Client, q: str) -> None:
-    """Whatever is typed is answered, and changes nothing."""
+    """Any input gets a result, and changes nothing."""
     memory = remember(user, "milk")
 
     response = user.get(SEARCH, params={"q": q})
@@ -253,15 +253,15 @@ def test_search_is_for_users(people_gateway: Gateway, tenant_id: UUID) -> None:
     ] * 2
 
 
-def test_only_get_is_taken(user: httpx.Client) -> None:
+def test_only_get_is_allowed(user: httpx.Client) -> None:
     assert user.post(SEARCH, json={"q": "tea"}).status_code == 405
 
 
-# --- by nearness ------------------------------------------------------------------------------------------------
+# --- by meaning -------------------------------------------------------------------------------------------------
 
 
 class Toy:
-    """An embedder that knows three subjects."""
+    """An embedder that knows three topics."""
 
     model = "toy"
     SUBJECTS: ClassVar = (("cat", "kitten"), ("dog", "puppy"), ("tax", "budget"))
@@ -284,7 +284,7 @@ def _embeddings(shared_database: Database) -> None:
 
 
 @needs_embeddings
-async def test_embeddings_are_made_of_what_lacks_one(
+async def test_missing_embeddings_are_computed(
     user_client: Callable[..., httpx.Client], shared_database: Database, tenant_id: UUID
 ) -> None:
     first, second, toy = user_client(), user_client(), Toy()
@@ -302,7 +302,7 @@ async def test_embeddings_are_made_of_what_lacks_one(
     assert await embed_memories(worker, tenant_id, toy) == 1
 
 
-async def test_embedding_without_a_database_is_one_line(make_empty_database: Callable[[], Database]) -> None:
+async def test_embedding_without_a_database_is_one_line_of_error(make_empty_database: Callable[[], Database]) -> None:
     empty = make_empty_database()
 
     with pytest.raises(EmbeddingError, match=r"^schema \"app\" does not exist$"):
@@ -334,7 +334,7 @@ def test_without_the_extra_the_command_says_so_in_one_line(tmp_path: Path) -> No
 
 @needs_embeddings
 @pytest.mark.skipif(not HAS_EMBEDDER, reason="the extra embed is not installed")
-def test_hybrid_search_finds_what_means_the_same(
+def test_hybrid_search_finds_similar_meanings(
     user_client: Callable[..., httpx.Client], shared_database: Database, tenant_id: UUID, tmp_path: Path
 ) -> None:
     ann, ben = user_client(), user_client()

@@ -1,4 +1,4 @@
-"""Kept answers: nobody is given another's, or one older than a write that was answered, whoever wrote, and where."""
+"""The cache: nobody gets another caller's reply, or one older than an acknowledged write, whoever wrote, and where."""
 
 import json
 import shutil
@@ -33,7 +33,7 @@ ME: Final = "/api/v1/users/me"
 PREFERENCES: Final = "/api/v1/users/me/preferences"
 SEARCH: Final = "/api/v1/users/search"
 QUERIES: Final = {SEARCH: {"q": "someone"}}
-"""What the routes are asked for."""
+"""The parameters that routes are called with."""
 
 pytestmark = pytest.mark.usefixtures("notifications")
 
@@ -51,7 +51,7 @@ class Person(NamedTuple):
     user_id: UUID
 
     def get(self, gateway: Gateway, path: str) -> httpx.Response:
-        """What a gateway answers the user."""
+        """The response of a gateway to the user."""
         response = CLIENT.get(f"{gateway.address}{path}", params=QUERIES.get(path), headers=self.headers)
         assert response.status_code == 200, response.text
         return response
@@ -62,7 +62,7 @@ class Person(NamedTuple):
 
 
 def make_person(database: Database, tenant_id: UUID | None = None, user_id: UUID | None = None) -> Person:
-    """A new user, of a new tenant unless one is named."""
+    """A new user, of a new tenant unless one is given."""
     person = Person(tenant_id or uuid4(), user_id or uuid4())
     database.execute(
         "insert into app.users (tenant_id, user_id, email, display_name)"
@@ -72,7 +72,7 @@ def make_person(database: Database, tenant_id: UUID | None = None, user_id: UUID
 
 
 def counted(*gateways: Gateway) -> Counter[str]:
-    """What became of the requests for answers that are kept, in all that these gateways were asked."""
+    """The results of all requests to cached routes of these gateways."""
     found: Counter[str] = Counter()
     for gateway in gateways:
         exposed = CLIENT.get(f"{gateway.address}/metrics").text
@@ -84,14 +84,14 @@ def counted(*gateways: Gateway) -> Counter[str]:
 
 
 def is_hit(person: Person, gateway: Gateway, path: str) -> bool:
-    """Whether a gateway gives the user an answer that was kept."""
+    """Whether a gateway gives the user a cached reply."""
     before = counted(gateway)
     person.get(gateway, path)
     return counted(gateway) - before == Counter(hit=1)
 
 
 def name_of(answer: httpx.Response) -> str:
-    """The name in an answer of any of the routes that show one."""
+    """The name in a response of any route that shows one."""
     data = answer.json()["data"]
     return str((data[0] if isinstance(data, list) else data)["display_name"])
 
@@ -109,7 +109,7 @@ def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
 def pair(
     request: pytest.FixtureRequest, shared_database: Database, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Gateway, Gateway]]:
-    """Two gateways on one database, each with answers of its own, or both with those in Redis."""
+    """Two gateways on one database, each with its own cache, or both with one in Redis."""
     variables = {"DATABASE_URL": shared_database.url("cardbase_gateway"), "JWT_SECRET_KEY": SECRET}
     if request.param == "redis":
         variables["REDIS_URL"] = request.getfixturevalue("redis").url
@@ -119,11 +119,11 @@ def pair(
         yield first, second
 
 
-# --- what is kept -----------------------------------------------------------------------------------------------
+# --- what is cached ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("route", CACHED, ids=lambda route: route.function)
-def test_what_is_kept_can_be_and_its_changes_are_announced(route: Route, shared_database: Database) -> None:
+def test_cached_routes_are_reads_whose_changes_are_announced(route: Route, shared_database: Database) -> None:
     assert route.cached is not None
     assert (route.method, route.body, "user_id" in route.injected_parameters) == ("GET", None, True)
     volatility = shared_database.execute(f"select provolatile from pg_proc where oid = 'api.{route.function}'::regproc")
@@ -136,10 +136,8 @@ def test_what_is_kept_can_be_and_its_changes_are_announced(route: Route, shared_
 
 
 @pytest.mark.parametrize("path", [route.path for route in CACHED])
-def test_everybody_is_given_their_own_answer(
-    pair: tuple[Gateway, Gateway], shared_database: Database, path: str
-) -> None:
-    """Two of one tenant; one of another tenant with the same id; and one of the same name."""
+def test_every_caller_gets_their_own_reply(pair: tuple[Gateway, Gateway], shared_database: Database, path: str) -> None:
+    """Two callers of one tenant, one of another tenant with the same id, and one with the same name."""
     first = make_person(shared_database)
     callers = [
         first,
@@ -161,11 +159,11 @@ def test_everybody_is_given_their_own_answer(
                 assert caller.get(gateway, path).json() == json.loads(truth)
     seen = counted(*pair) - before
     assert (seen.total(), seen["bypassed"]) == (24, 0)
-    assert seen["hit"] >= 16, "each gateway asks once for each caller at most"
+    assert seen["hit"] >= 16, "each gateway calls the database at most once for each caller"
 
 
 @pytest.mark.parametrize("path", [route.path for route in CACHED])
-def test_a_kept_answer_is_the_same_byte_for_byte(
+def test_a_cached_reply_is_the_same_byte_for_byte(
     pair: tuple[Gateway, Gateway], shared_database: Database, path: str
 ) -> None:
     person = make_person(shared_database)
@@ -176,7 +174,7 @@ def test_a_kept_answer_is_the_same_byte_for_byte(
     assert is_hit(person, pair[0], path)
 
 
-def test_answers_in_redis_are_everybodys(
+def test_replies_in_redis_are_shared(
     redis: RedisServer, shared_database: Database, make_gateway: Callable[..., Gateway]
 ) -> None:
     gateways = [make_gateway(shared_database, JWT_SECRET_KEY=SECRET, REDIS_URL=redis.url) for _ in range(2)]
@@ -189,7 +187,7 @@ def test_answers_in_redis_are_everybodys(
         assert 0 < int(str(redis.execute("ttl", key))) <= cache.TTL_SECONDS
 
 
-def test_refusals_are_not_kept(pair: tuple[Gateway, Gateway], shared_database: Database) -> None:
+def test_errors_are_not_cached(pair: tuple[Gateway, Gateway], shared_database: Database) -> None:
     person = Person(uuid4(), uuid4())
     address = f"{pair[0].address}{ME}"
     assert CLIENT.get(address, headers=person.headers).status_code == 404
@@ -226,7 +224,7 @@ WRITES: Final[list[Write]] = [_patch, _rpc, _service, _owner]
 
 @pytest.mark.parametrize("path", [ME, SEARCH])
 @pytest.mark.parametrize("write", WRITES, ids=["patch", "rpc", "service", "owner"])
-def test_a_write_is_seen_on_every_node_as_soon_as_it_is_answered(
+def test_a_write_is_seen_on_every_node_once_it_is_acknowledged(
     pair: tuple[Gateway, Gateway], shared_database: Database, write: Write, path: str
 ) -> None:
     person = make_person(shared_database)
@@ -240,7 +238,7 @@ def test_a_write_is_seen_on_every_node_as_soon_as_it_is_answered(
     assert is_hit(person, pair[0], path)
 
 
-def test_preferences_are_seen_on_every_node_and_others_answers_stay(
+def test_preferences_are_seen_on_every_node_and_other_replies_stay_cached(
     pair: tuple[Gateway, Gateway], shared_database: Database
 ) -> None:
     person = make_person(shared_database)
@@ -278,10 +276,10 @@ def test_a_new_user_is_found_at_once(pair: tuple[Gateway, Gateway], shared_datab
 
 
 @pytest.mark.parametrize("path", [ME, SEARCH])
-def test_a_slow_reader_leaves_nothing_old_behind(
+def test_a_slow_reader_leaves_nothing_stale_behind(
     pair: tuple[Gateway, Gateway], shared_database: Database, path: str
 ) -> None:
-    """It has its snapshot, and waits; the write is committed and heard of; then it reads and keeps the old answer."""
+    """It has its snapshot and waits; the write is committed and announced; then it reads and caches the old reply."""
     person = make_person(shared_database)
     for slow in pair:
         _owner(shared_database, slow, person, "Someone old")
@@ -296,10 +294,10 @@ def test_a_slow_reader_leaves_nothing_old_behind(
             assert name_of(person.get(gateway, path)) == new
 
 
-def test_nobody_reads_anything_older_than_what_was_answered(
+def test_nobody_reads_anything_older_than_what_was_acknowledged(
     redis: RedisServer, shared_database: Database, make_gateway: Callable[..., Gateway]
 ) -> None:
-    """With writers of all kinds, while Redis goes and comes back, and while connections that listen are cut."""
+    """With all kinds of writers, while Redis stops and starts, and while listening connections are cut."""
     variables = {"JWT_SECRET_KEY": SECRET, "REDIS_URL": redis.url}
     pair = [make_gateway(shared_database, **variables) for _ in range(2)]
     person = make_person(shared_database)
@@ -360,19 +358,19 @@ def test_nobody_reads_anything_older_than_what_was_answered(
         ("10:13:12", (9, 10, 11)),
     ],
 )
-def test_a_snapshot_sees_what_had_ended(snapshot: str, seen: Any) -> None:
+def test_a_snapshot_includes_what_had_ended(snapshot: str, seen: Any) -> None:
     assert [number for number in range(1, 16) if cache._includes(snapshot, number)] == [
         number for number in range(1, 16) if number in seen or number < 9
     ]
 
 
 class _Listener:
-    """A listener that hears what is on its way when it catches up."""
+    """A listener that receives pending announcements when it catches up."""
 
     is_listening = True
 
     def __init__(self) -> None:
-        self.on_its_way: list[str] = []
+        self.pending: list[str] = []
 
     def hear(self, _: str, hear: Callable[[str], None]) -> None:
         self.say = hear
@@ -381,13 +379,13 @@ class _Listener:
         pass
 
     async def catch_up(self, _: float) -> bool:
-        while self.on_its_way:
-            self.say(self.on_its_way.pop(0))
+        while self.pending:
+            self.say(self.pending.pop(0))
         return True
 
 
 class _Cached:
-    """A cache in memory, and the database that it stands before, whose transactions have numbers."""
+    """A cache in memory, and a database whose transactions are numbered."""
 
     def __init__(self) -> None:
         self.listener = _Listener()
@@ -404,18 +402,18 @@ class _Cached:
         return self.results[-1]
 
     def change(self, what: str) -> None:
-        self.listener.on_its_way.append(f"{what} {self.transaction_id}")
+        self.listener.pending.append(f"{what} {self.transaction_id}")
         self.transaction_id += 1
 
 
-async def test_no_answer_is_given_before_what_is_on_its_way_is_heard() -> None:
+async def test_no_reply_is_returned_before_pending_announcements_are_received() -> None:
     cached = _Cached()
     assert [await cached.fetch() for _ in range(2)] == ["miss", "hit"]
     cached.change("users:a:b")
     assert [await cached.fetch() for _ in range(2)] == ["miss", "hit"]
 
 
-async def test_changes_that_are_forgotten_count_for_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_forgotten_changes_count_for_every_source(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cache, "MAXIMUM_CHANGES", 4)
     cached = _Cached()
     cached.change("users:a:b")
@@ -424,10 +422,10 @@ async def test_changes_that_are_forgotten_count_for_everything(monkeypatch: pyte
     assert [await cached.fetch(), await cached.fetch("users:a")] == ["hit", "miss"]
     cached.change("users:e:f")
     assert len(cached.cache._changes) == 4
-    # Forgotten are those of a and b, which the answers see.
+    # The changes of a and b are forgotten; the replies include them.
     assert [await cached.fetch(), await cached.fetch("users:a")] == ["hit", "hit"]
     cached.change("users:g:h")
-    # And now those of c and d, which came later.
+    # Now those of c and d are, too, which came later.
     assert [await cached.fetch(), await cached.fetch("users:a"), await cached.fetch()] == ["miss", "hit", "hit"]
 
 
@@ -442,20 +440,20 @@ async def test_changes_that_are_forgotten_count_for_everything(monkeypatch: pyte
     ],
     ids=["headers", "measures", "no body", "another status", "too long"],
 )
-async def test_what_is_more_than_a_short_body_is_not_kept(reply: Reply) -> None:
+async def test_only_replies_with_nothing_but_a_short_body_are_cached(reply: Reply) -> None:
     cached = _Cached()
     cached.reply = reply
     assert [await cached.fetch() for _ in range(2)] == ["miss", "miss"]
 
 
-async def test_answers_of_another_server_are_not_good() -> None:
+async def test_replies_of_another_server_are_not_fresh() -> None:
     cached = _Cached()
     assert [await cached.fetch() for _ in range(2)] == ["miss", "hit"]
     cached.cache._incarnation = b"another"
     assert [await cached.fetch() for _ in range(2)] == ["miss", "hit"]
 
 
-async def test_where_nothing_is_heard_nothing_is_kept() -> None:
+async def test_nothing_is_cached_while_nothing_can_be_heard() -> None:
     cached = _Cached()
     await cached.fetch()
     cached.listener.is_listening = False

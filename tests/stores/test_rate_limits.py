@@ -1,4 +1,4 @@
-"""Rate limits: what they let pass, what they say, and what becomes of them without Redis."""
+"""Rate limits: what they let through, their headers, and what they do without Redis."""
 
 import asyncio
 import shutil
@@ -33,7 +33,7 @@ SECONDS: Final = shapes.Like("seconds of a minute", "[1-9]|[1-5][0-9]|60")
 
 @pytest.fixture
 def redis(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RedisServer]:
-    """A redis-server of the test's own. What runs in the test's process waits for it, however busy the machine is."""
+    """A redis-server for one test. The test's own process waits for it, however busy the machine is."""
     monkeypatch.setattr(stores, "REDIS_TIMEOUT_SECONDS", 60.0)
     if shutil.which("redis-server") is None:
         pytest.skip(MISSING)
@@ -42,7 +42,7 @@ def redis(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RedisServ
 
 
 def state_of(response: httpx.Response) -> tuple[object, ...]:
-    """Status, and what the headers say of the limit."""
+    """The status, and what the headers say about the limit."""
     names = ("ratelimit-limit", "ratelimit-remaining", "ratelimit-reset")
     return (response.status_code, *(response.headers.get(name) for name in names))
 
@@ -50,7 +50,7 @@ def state_of(response: httpx.Response) -> tuple[object, ...]:
 # --- over HTTP --------------------------------------------------------------------------------------------------
 
 
-def test_requests_over_the_limit_are_refused_and_others_tenants_go_on(
+def test_requests_over_the_limit_are_refused_but_not_those_of_other_tenants(
     make_gateway: Callable[..., Gateway], database: Database
 ) -> None:
     gateway = make_gateway(database, RATE_LIMIT_PER_MINUTE="3")
@@ -78,13 +78,11 @@ def test_requests_over_the_limit_are_refused_and_others_tenants_go_on(
         assert state_of(other.get(PATH)) == (200, "3", "2", SECONDS)
 
 
-def test_no_limit_says_nothing_of_limits(client: httpx.Client) -> None:
+def test_without_a_limit_there_are_no_headers(client: httpx.Client) -> None:
     assert state_of(client.get(PATH)) == (200, None, None, None)
 
 
-def test_callers_that_prove_nothing_are_not_counted_as_anybody(
-    make_gateway: Callable[..., Gateway], database: Database
-) -> None:
+def test_unauthenticated_requests_are_not_counted(make_gateway: Callable[..., Gateway], database: Database) -> None:
     gateway = make_gateway(database, RATE_LIMIT_PER_MINUTE="1", JWT_SECRET_KEY=SECRET)
     tenant_id = uuid4()
     with gateway.client() as client:
@@ -105,7 +103,7 @@ def test_operations_are_not_limited(make_gateway: Callable[..., Gateway], databa
                 assert client.get(path).status_code == 200
 
 
-def test_two_gateways_share_one_limit_by_redis(
+def test_two_gateways_share_one_limit_in_redis(
     make_gateway: Callable[..., Gateway], database: Database, redis: RedisServer
 ) -> None:
     variables = {"RATE_LIMIT_PER_MINUTE": "20", "REDIS_URL": redis.url}
@@ -117,7 +115,7 @@ def test_two_gateways_share_one_limit_by_redis(
     assert 0 < int(str(redis.execute("pttl", f"cardbase:requests:*:{tenant_id}"))) <= 60_000
 
 
-def test_gate_stays_shut_and_the_api_up_while_redis_is_gone(
+def test_limits_hold_and_the_api_stays_up_while_redis_is_away(
     make_gateway: Callable[..., Gateway], database: Database, redis: RedisServer
 ) -> None:
     variables = {"RATE_LIMIT_PER_MINUTE": "10", "REDIS_URL": redis.url}
@@ -126,14 +124,14 @@ def test_gate_stays_shut_and_the_api_up_while_redis_is_gone(
     assert statuses_of(gateways, tenant_id, 20).count(200) == 10
 
     redis.stop()
-    # Each process counts for itself, by the same limit.
+    # Each process counts alone, against the same limit.
     statuses = statuses_of(gateways, tenant_id, 60)
     assert (statuses.count(200), statuses.count(429)) == (20, 40)
     for gateway in gateways:
         wait_until(lambda gateway=gateway: "redis is not responding" in gateway.log)  # type: ignore[misc]
 
     redis.start()
-    # Every other second one request asks Redis again; from then on there is one limit for both.
+    # Every other second one request retries Redis; once it responds, both share one limit again.
     for gateway in gateways:
         with gateway.client(uuid4()) as client:
 
@@ -146,12 +144,12 @@ def test_gate_stays_shut_and_the_api_up_while_redis_is_gone(
     assert all(gateway.log.count("redis is not responding") == 1 for gateway in gateways)
 
 
-def test_gateway_starts_without_its_redis(make_gateway: Callable[..., Gateway], database: Database) -> None:
+def test_gateway_starts_without_redis(make_gateway: Callable[..., Gateway], database: Database) -> None:
     gateway = make_gateway(database, RATE_LIMIT_PER_MINUTE="2", REDIS_URL="redis://127.0.0.1:1")
     assert statuses_of([gateway], uuid4(), 4) == [200, 200, 429, 429]
 
 
-def test_redis_that_is_silent_holds_up_nobody_for_long(
+def test_a_silent_redis_holds_up_nobody_for_long(
     make_gateway: Callable[..., Gateway], database: Database, redis: RedisServer
 ) -> None:
     gateway = make_gateway(database, RATE_LIMIT_PER_MINUTE="5", REDIS_URL=redis.url)
@@ -161,7 +159,7 @@ def test_redis_that_is_silent_holds_up_nobody_for_long(
 
 
 def statuses_of(gateways: list[Gateway], tenant_id: UUID, number: int) -> list[int]:
-    """Sends requests of one tenant to each gateway in turn, many at once; answers their statuses, sorted."""
+    """Sends requests of one tenant to each gateway in turn, many at once; returns their statuses, sorted."""
     headers = {"X-Tenant-ID": str(tenant_id)}
     with httpx.Client(headers=headers, timeout=30, trust_env=False) as client, ThreadPoolExecutor(16) as pool:
         addresses = [f"{gateways[index % len(gateways)].address}{PATH}" for index in range(number)]
@@ -171,7 +169,7 @@ def statuses_of(gateways: list[Gateway], tenant_id: UUID, number: int) -> list[i
 # --- counters ---------------------------------------------------------------------------------------------------
 
 
-async def test_many_at_once_are_counted_one_by_one(redis: RedisServer) -> None:
+async def test_concurrent_requests_are_counted_one_by_one(redis: RedisServer) -> None:
     clients = [open_redis(redis.url), open_redis(redis.url)]
     for counters in ([Counters(None, Breaker())], [Counters(client, Breaker()) for client in clients]):
         counts = await asyncio.gather(*(counters[index % len(counters)].count("key") for index in range(200)))
@@ -181,7 +179,7 @@ async def test_many_at_once_are_counted_one_by_one(redis: RedisServer) -> None:
         await client.aclose()
 
 
-async def test_minute_begins_with_its_first_request_and_then_anew(redis: RedisServer) -> None:
+async def test_a_window_begins_with_its_first_request_and_then_anew(redis: RedisServer) -> None:
     client = open_redis(redis.url)
     memory, shared = Counters(None, Breaker()), Counters(client, Breaker())
     for counters in (memory, shared):
@@ -195,7 +193,7 @@ async def test_minute_begins_with_its_first_request_and_then_anew(redis: RedisSe
     await client.aclose()
 
 
-async def test_counter_that_lost_its_end_gets_one(redis: RedisServer) -> None:
+async def test_a_counter_that_lost_its_expiry_gets_one(redis: RedisServer) -> None:
     client = open_redis(redis.url)
     redis.execute("set", "cardbase:key", 7)
     count = await Counters(client, Breaker()).count("key")
@@ -204,7 +202,7 @@ async def test_counter_that_lost_its_end_gets_one(redis: RedisServer) -> None:
     await client.aclose()
 
 
-async def test_memory_holds_no_more_counters_than_the_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_counters_in_memory_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "MAXIMUM_COUNTERS", 3)
     counters = Counters(None, Breaker())
     stored = counters._memory._store
@@ -219,7 +217,7 @@ async def test_memory_holds_no_more_counters_than_the_bound(monkeypatch: pytest.
 
 
 class _BrokenRedis:
-    """A Redis whose scripts fail, and that counts how often they run."""
+    """A Redis whose scripts fail, and which counts how often they run."""
 
     def __init__(self) -> None:
         self.runs = 0
@@ -236,7 +234,7 @@ class _BrokenRedis:
         return 100, 30_000
 
 
-async def test_broken_redis_is_asked_by_one_request_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_broken_redis_is_retried_by_one_request_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = 1000.0
     monkeypatch.setattr(stores, "monotonic", lambda: clock)
     broken = _BrokenRedis()
@@ -261,7 +259,7 @@ async def test_broken_redis_is_asked_by_one_request_at_a_time(monkeypatch: pytes
 
 
 async def answer(app: Any, method: str, headers: dict[str, str]) -> tuple[int, dict[str, str]]:
-    """One request to an application; its status and headers."""
+    """Sends one request to an application; returns the status and headers."""
     raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
     scope = {"type": "http", "method": method, "cardbase.context": RequestContext(raw)}
     sent: list[Any] = []
@@ -281,7 +279,7 @@ async def _application(scope: Any, receive: Any, send: Any) -> None:
     await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-async def test_endpoint_may_have_a_lower_limit_for_a_method() -> None:
+async def test_an_endpoint_may_have_a_lower_limit_for_a_method() -> None:
     settings = load_settings({"RATE_LIMIT_PER_MINUTE": "5"})
     made = RateLimits(settings, Identifier(settings), None, Breaker())
     limited = made.in_front_of(_application, path="/login", per_minute={"POST": 2, "GET": 0})
@@ -295,7 +293,7 @@ async def test_endpoint_may_have_a_lower_limit_for_a_method() -> None:
         (429, "0"),
     ]
     assert answers[2][1]["ratelimit-limit"] == "2"
-    # What the endpoint refused was not counted against the limit over all.
+    # The request over the lower limit was not counted against the overall limit.
     answers = [await answer(app, "GET", tenant) for app in (limited, other, other, other)]
     assert [(status, headers["ratelimit-limit"], headers["ratelimit-remaining"]) for status, headers in answers] == [
         (200, "5", "2"),
@@ -306,7 +304,7 @@ async def test_endpoint_may_have_a_lower_limit_for_a_method() -> None:
     assert (await answer(limited, "POST", {"X-Tenant-ID": str(uuid4())}))[0] == 200
 
 
-def test_no_limit_costs_nothing() -> None:
+def test_without_a_limit_nothing_is_in_front() -> None:
     settings = load_settings({})
     made = RateLimits(settings, Identifier(settings), None, Breaker())
     assert made.in_front_of(_application, path="/cards", per_minute={"GET": 0}) is _application
