@@ -59,7 +59,7 @@ def create_app(settings: Settings, database_url: str) -> "ASGIApp":
     calls = Calls(pool, settings)
     listener = Listener(database_url, keeps_session=settings.database_prepared_statements)
     keeper = CatalogKeeper(listener)
-    check = HealthCheck(database_url, settings.redis_url, lambda: pool.is_saturated)
+    check = HealthCheck(database_url, settings.redis_url, lambda: pool.in_use >= pool.maximum)
     identifier = Identifier(settings)
     events = Events(settings, calls, identifier, listener)
     metrics = Metrics(CollectorRegistry())

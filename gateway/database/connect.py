@@ -17,17 +17,13 @@ async def connect(
     *,
     connect_seconds: float = CONNECT_SECONDS,
     statement_seconds: float | None = None,
-    prepared_statements: bool = False,
 ) -> Connection:
-    """Opens a connection. Raises DATABASE_ERRORS, or ValueError for a URL that is none.
-
-    prepared_statements: whether the server keeps them; a transaction pooler in between can't.
-    """
+    """Opens a connection. Raises DATABASE_ERRORS, or ValueError for a malformed URL."""
     return await asyncpg.connect(
         url,
         timeout=connect_seconds,
         command_timeout=statement_seconds,
-        statement_cache_size=100 if prepared_statements else 0,
+        statement_cache_size=0,  # a transaction pooler in between could not keep them
         server_settings={"application_name": application_name},
     )
 

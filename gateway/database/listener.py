@@ -1,7 +1,7 @@
-"""What the database announces (NOTIFY), received on one connection of each process that is not the pool's.
+"""Notifications of the database (LISTEN and NOTIFY), received on one connection of each process, outside the pool.
 
-A lost connection is opened again. What was announced in between is missed, so subscribers are told when listening
-begins, and look for themselves.
+The listener reconnects when it has lost its connection. It misses what is announced in between, so subscribers are
+told when listening begins and look for themselves.
 """
 
 import asyncio
@@ -15,7 +15,8 @@ from gateway.database.connect import Connection, connect
 from gateway.errors import CONNECTION_ERRORS, DATABASE_ERRORS
 
 RECONNECT_SECONDS: Final = 1.0
-STATEMENT_SECONDS: Final = 5.0
+TIMEOUT_SECONDS: Final = 5.0
+"""To connect, and for each statement."""
 
 logger = logging.getLogger(__name__)
 
@@ -24,10 +25,10 @@ Begin = Callable[[Connection], Awaitable[None]]
 
 
 class Listener:
-    """The connection of one process that listens. It can be asked questions, too, one at a time.
+    """The connection of one process that listens. It runs single statements, too, one at a time.
 
-    Where keeps_session is False, a pooler changes servers between transactions: then nothing is ever heard. One that
-    nobody told of is known by the number of its process, which is not the server's.
+    keeps_session: False behind a pooler that changes servers between transactions. Nothing is ever heard then. A pooler
+    that the settings don't mention gives itself away by its process id, which is not the server's.
     """
 
     def __init__(self, url: str, *, keeps_session: bool = True) -> None:
@@ -43,35 +44,35 @@ class Listener:
         self._task: asyncio.Task[None] | None = None
 
     def hear(self, channel: str, hear: Hear) -> None:
-        """Has each payload of a channel handed over. To be said before the start."""
+        """Passes each payload of a channel to `hear`. To be called before the start."""
         self._hearers.setdefault(channel, []).append(hear)
 
     def at_begin(self, begin: Begin) -> None:
-        """Has something done whenever listening has begun, on its connection. To be said before the start."""
+        """Runs `begin` on the connection whenever listening begins. To be called before the start."""
         self._beginners.append(begin)
 
     def start(self) -> None:
-        """Begins to listen, in a task of its own."""
+        """Listens in a background task."""
         self._task = asyncio.create_task(self._keep())
 
     async def close(self) -> None:
-        """Ends it."""
+        """Ends the task."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
     @property
     def is_listening(self) -> bool:
-        """Whether what is announced is heard."""
+        """Whether notifications are received."""
         return self._hears and self._connection is not None
 
     async def ask(self, sql: str) -> Any:
-        """The one value that a statement returns. Waits for one attempt to connect. Raises DATABASE_ERRORS."""
+        """Returns a statement's single value. Waits for at most one attempt to connect. Raises DATABASE_ERRORS."""
         if self._connection is None:
             await self._attempted.wait()
         async with self._is_busy:
             if self._connection is None:
-                raise asyncpg.ConnectionDoesNotExistError("the database does not answer")
+                raise asyncpg.ConnectionDoesNotExistError("the database can't be reached")
             try:
                 return await self._connection.fetchval(sql)
             except CONNECTION_ERRORS:
@@ -109,17 +110,13 @@ class Listener:
             try:
                 await self._listen()
             except DATABASE_ERRORS as error:
-                logger.warning("the database can't be listened to", extra={"error": type(error).__name__})
+                logger.warning("can't listen to the database; reconnecting", extra={"error": type(error).__name__})
             self._wake()
             await asyncio.sleep(RECONNECT_SECONDS)
 
     async def _listen(self) -> None:
         connection = await connect(
-            self._url,
-            "cardbase listener",
-            connect_seconds=STATEMENT_SECONDS,
-            statement_seconds=STATEMENT_SECONDS,
-            prepared_statements=self._keeps_session,
+            self._url, "cardbase listener", connect_seconds=TIMEOUT_SECONDS, statement_seconds=TIMEOUT_SECONDS
         )
         lost = asyncio.Event()
         connection.add_termination_listener(lambda _: lost.set())
@@ -138,7 +135,7 @@ class Listener:
             connection.terminate()
 
     def _wake(self) -> None:
-        """Tells those who wait that an attempt has ended; who comes from now on waits for the next."""
+        """Wakes the callers that wait for this attempt to connect; later ones wait for the next."""
         self._attempted.set()
         self._attempted.clear()
 

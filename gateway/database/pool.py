@@ -4,6 +4,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, Final, TypeVar
 from uuid import UUID
 
@@ -16,6 +17,7 @@ from gateway.settings import Settings
 RETRIED: Final = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
 """The statement was rolled back whole, so it may simply run again."""
 MAXIMUM_RETRIES: Final = 3
+READ_ONLY: Final = {"default_transaction_read_only": "on"}
 RELEASE_TIMEOUT_SECONDS: Final = 2.0
 READERS_SHARE: Final = 4
 """One connection in this many is for reads over /rpc; a pool of fewer connections is for all calls."""
@@ -47,37 +49,32 @@ class Pool:
     """
 
     def __init__(self, url: str, settings: Settings, minimum: int, maximum: int, *, reads_only: bool = False) -> None:
-        self._url = url
-        self._reads_only = reads_only
-        self._minimum = minimum
         self.maximum = maximum
-        self._prepares_statements = settings.database_prepared_statements
-        self._acquire_timeout = settings.database_acquire_timeout_ms / 1000
+        self._minimum = minimum
         self.statement_timeout = settings.database_statement_timeout_ms / 1000
-        self.slots = ConnectionSlots(settings, self.maximum, settings.tenant_connections)
-        """Who has a connection, and who waits for one."""
-        self._pool: asyncpg.Pool[asyncpg.Record] | None = None
+        self.slots = ConnectionSlots(settings, maximum, settings.tenant_connections)
+        """Which calls have a connection, and which wait for one."""
         self.retries = 0
         """Statements run again after a serialization failure or a deadlock."""
+        self._pool: asyncpg.Pool[asyncpg.Record] | None = None
+        self._create_pool = partial(
+            asyncpg.create_pool,
+            url,
+            min_size=0,
+            max_size=maximum,
+            max_inactive_connection_lifetime=0,
+            max_queries=0x7FFFFFFF,
+            timeout=settings.database_acquire_timeout_ms / 1000,
+            init=_pass_json_through,
+            reset=_keep_session,
+            server_settings={"application_name": "cardbase"} | (READ_ONLY if reads_only else {}),
+            # Without a name a statement's parts go out with no sync in between: a pooler keeps them on one server.
+            statement_cache_size=100 if settings.database_prepared_statements else 0,
+        )
 
     async def open(self) -> None:
         """Opens the pool and, where the database can be reached, its first connections."""
-        self._pool = await asyncpg.create_pool(
-            self._url,
-            min_size=0,
-            max_size=self.maximum,
-            max_inactive_connection_lifetime=0,
-            max_queries=0x7FFFFFFF,
-            timeout=self._acquire_timeout,
-            init=_pass_json_through,
-            reset=_keep_session,
-            server_settings={
-                "application_name": "cardbase",
-                **({"default_transaction_read_only": "on"} if self._reads_only else {}),
-            },
-            # Without a name a statement's parts go out with no sync in between: a pooler keeps them on one server.
-            statement_cache_size=100 if self._prepares_statements else 0,
-        )
+        self._pool = await self._create_pool()
         first = [self._pool.acquire() for _ in range(self._minimum)]
         for connection in await asyncio.gather(*first, return_exceptions=True):
             if not isinstance(connection, BaseException):
@@ -102,20 +99,15 @@ class Pool:
         """Connections that run a statement."""
         return self.slots.in_use
 
-    @property
-    def is_saturated(self) -> bool:
-        """Whether a statement would have to wait for a connection."""
-        return self.in_use >= self.maximum
-
     async def fetch(
         self, sql: str, arguments: Sequence[Any], tenant_id: UUID | None, seconds: float | None = None
     ) -> list[asyncpg.Record]:
         """Runs one statement in autocommit and returns its rows.
 
-        seconds: its timeout; None: as the setting says
+        seconds: its timeout; None: DATABASE_STATEMENT_TIMEOUT_MS
 
         Raises ApiError 503 DATABASE_BUSY when no connection is free in time, 429 RATE_LIMITED when too many calls of
-        the tenant wait already, 504 TIMEOUT when the statement runs too long, and asyncpg's errors otherwise.
+        the tenant are waiting already, 504 TIMEOUT when the statement runs too long, and asyncpg's errors otherwise.
         """
         timeout = seconds or self.statement_timeout
         return await self._retry(lambda connection: connection.fetch(sql, *arguments, timeout=timeout), tenant_id)
@@ -128,7 +120,7 @@ class Pool:
         *,
         read_only: bool = False,
     ) -> T:
-        """Runs work, several statements on one connection, in a transaction: rolled back when it raises.
+        """Runs work, several statements on one connection, in a transaction that is rolled back when it raises.
 
         It may run more than once, so it must do nothing outside the database. Raises as `fetch` does.
         """
@@ -141,23 +133,24 @@ class Pool:
         return await self._retry(run, tenant_id)
 
     async def _retry(self, run: Callable[[Any], Awaitable[T]], tenant_id: UUID | None) -> T:
-        """Runs one transaction on a connection: again after a serialization failure or a deadlock."""
-        for attempt in range(MAXIMUM_RETRIES + 1):
+        """Runs one transaction on a connection, and again after a serialization failure or a deadlock."""
+        retries = 0
+        while True:
             try:
                 async with self.connection(tenant_id) as connection:
                     return await run(connection)
             except TimeoutError:
                 raise ApiError(504) from None
             except RETRIED:
-                if attempt == MAXIMUM_RETRIES:
+                if retries == MAXIMUM_RETRIES:
                     raise
-                self.retries += 1
-                await asyncio.sleep(random.uniform(0.005, 0.025) * 2**attempt)
-        raise AssertionError("unreachable")
+            await asyncio.sleep(random.uniform(0.005, 0.025) * 2**retries)
+            retries += 1
+            self.retries += 1
 
     @asynccontextmanager
     async def connection(self, tenant_id: UUID | None) -> AsyncIterator[Any]:
-        """A connection, when it is the tenant's turn. Raises as `fetch` does."""
+        """A connection, once it is the tenant's turn. Raises as `fetch` does."""
         if self._pool is None:
             raise ApiError(503)
         await self.slots.enter(tenant_id)
@@ -167,7 +160,7 @@ class Pool:
             except TimeoutError:
                 raise ApiError(503) from None
             except (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError) as error:
-                raise ApiError(503) from error  # not let in: the operator's fault, and not the statement's
+                raise ApiError(503) from error  # not let in: the operator's fault, not the statement's
             try:
                 yield connection
             finally:
@@ -179,8 +172,8 @@ class Pool:
 def make_pools(url: str, settings: Settings) -> tuple[Pool, Pool | None]:
     """The pool for all calls and, if there are enough connections, one whose transactions are read-only.
 
-    A pooler that hands a server to another client after each transaction would hand on the session's settings as well:
-    behind one there is no such pool.
+    Behind a pooler in transaction mode there is only the first: it would pass the session's read-only setting on to
+    other clients.
     """
     minimum, maximum = settings.database_pool_min, settings.database_pool_max
     readers = maximum // READERS_SHARE if settings.database_prepared_statements else 0

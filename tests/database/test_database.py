@@ -187,6 +187,21 @@ async def test_calls_of_others_go_on_while_one_tenant_floods(prepared: Database)
             assert [reply.status for reply in await asyncio.gather(*flood)] == [200] * 60
 
 
+async def test_calls_without_a_tenant_may_have_every_connection(prepared: Database) -> None:
+    """The next in the queue as much as the first: what holds a tenant to three of four is not for them."""
+    with held(prepared) as holder:
+        async with opened(prepared, database_pool_max=4, database_acquire_timeout_ms=1000) as calls:
+            holding = [asyncio.create_task(calls.call(HOLD, [], None)) for _ in range(3)]
+            passing = asyncio.create_task(calls.call(SLEEP, [0.0], None))
+            await asyncio.sleep(0)
+            assert (calls.pool.in_use, calls.waiting) == (4, 0)
+            assert (await calls.call(SLEEP, [0.0], None)).status == 200
+            assert (await passing).status == 200
+            assert not any(task.done() for task in holding)
+            holder.release()
+            assert [reply.status for reply in await asyncio.gather(*holding)] == [200] * 3
+
+
 async def test_tenants_take_turns(prepared: Database) -> None:
     """With one connection for all: however many calls of a tenant were there first, the next one's wait for a few."""
     early, late = uuid4(), uuid4()
