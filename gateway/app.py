@@ -125,7 +125,9 @@ def _watch(metrics: Metrics, pools: Sequence[Pool], calls: Calls, keeper: Catalo
         each.slots.observe_wait = metrics.observe_wait
     metrics.watch("cards_database_pool_size", lambda: sum(each.size for each in pools))
     metrics.watch("cards_database_pool_in_use", lambda: sum(each.in_use for each in pools))
-    metrics.watch("cards_database_pool_waiting", lambda: calls.waiting + sum(each.slots.waiting for each in pools[1:]))
+    metrics.watch(
+        "cards_database_pool_waiting", lambda: calls.waiting + sum(len(each.slots.waiting) for each in pools[1:])
+    )
     metrics.watch("cards_database_pool_max", lambda: sum(each.maximum for each in pools))
     metrics.watch_total("cards_database_retries", lambda: sum(each.retries for each in pools))
     metrics.watch("cards_catalog_version", keeper.version)

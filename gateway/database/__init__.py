@@ -1,1 +1,1 @@
-"""The way to PostgreSQL: connections, turns, calls and what the database announces."""
+"""The way to PostgreSQL: connections, queues, calls and notifications."""

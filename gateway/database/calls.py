@@ -6,7 +6,7 @@ rolled back and its calls run one by one.
 """
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Sequence
 from time import monotonic
 from typing import Any, Final
 from uuid import UUID
@@ -41,7 +41,7 @@ class Calls:
     def waiting(self) -> int:
         """Calls that wait for a connection or a batched statement."""
         batched = sum(len(queue.waiting) for queue in self._queues.values())
-        return batched + self.pool.slots.waiting + self._searches.waiting
+        return batched + len(self.pool.slots.waiting) + len(self._searches.waiting)
 
     async def call(self, statement: CallStatement, arguments: Sequence[Any], tenant_id: UUID | None) -> Reply:
         """Runs one call in autocommit. Raises as `Pool.fetch` does."""
@@ -51,10 +51,8 @@ class Calls:
             queue = self._queues[statement] = _Queue(statement, self._settings)
         if queue.has_slot and self._batching == "when_waiting":
             return await self._call_first(queue, arguments, tenant_id)
-        call = queue.waiting.add(tenant_id, arguments, elsewhere=self.pool.slots.count(tenant_id))
-        if queue.has_slot:
-            queue.statements_running += 1
-            self._start(self._run_batches(queue))
+        call = queue.waiting.add(tenant_id, arguments, elsewhere=self.pool.slots.waiting.count(tenant_id))
+        self._start_batches(queue)
         try:
             reply = await call.future
         except BaseException:
@@ -96,11 +94,8 @@ class Calls:
             if has_slot:
                 has_slot = False
                 queue.calls_running -= 1
-                # Nothing is awaited between the look and the step.
-                if queue.waiting:
-                    self._start(self._run_batches(queue, finished=1))
-                else:
-                    queue.statements_running -= 1
+                queue.statements_running -= 1
+                self._start_batches(queue, finished=1)
 
         timer = asyncio.get_running_loop().call_later(BATCH_TIMEOUT_SECONDS, lambda: leave(is_slow=True))
         try:
@@ -109,7 +104,15 @@ class Calls:
             timer.cancel()
             leave(is_slow=False)
 
-    async def _run_batches(self, queue: "_Queue", finished: int = 0) -> None:
+    def _start_batches(self, queue: "_Queue", finished: int = 0) -> None:
+        """Starts to run the calls that wait, if a slot is free."""
+        if queue.waiting and queue.has_slot:
+            queue.statements_running += 1
+            task = asyncio.create_task(self._run_batches(queue, finished))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _run_batches(self, queue: "_Queue", finished: int) -> None:
         """Runs batched statements until no call waits."""
         statement = queue.statement
         assert statement.batched_sql is not None
@@ -158,19 +161,13 @@ class Calls:
                     call.future.set_exception(ApiError(504) if isinstance(error, TimeoutError) else error)
 
     def _quarantine(self, *tenant_ids: UUID | None) -> None:
-        until = monotonic() + QUARANTINE_SECONDS
         if len(self._quarantined_until) > MAXIMUM_QUARANTINED:
             self._quarantined_until.clear()
-        self._quarantined_until.update((tenant_id, until) for tenant_id in tenant_ids)
+        self._quarantined_until.update(dict.fromkeys(tenant_ids, monotonic() + QUARANTINE_SECONDS))
 
     def _is_quarantined(self, tenant_id: UUID | None) -> bool:
         until = self._quarantined_until.get(tenant_id)
         return until is not None and until > monotonic()
-
-    def _start(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
 
 class _Queue:

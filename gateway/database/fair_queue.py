@@ -24,21 +24,12 @@ class ConnectionSlots:
     def __init__(self, settings: Settings, maximum: int, tenant_maximum: int) -> None:
         self.maximum = maximum
         self._tenant_maximum = min(tenant_maximum, max(maximum * 3 // 4, 1))
-        self._queue = FairQueue(settings)
+        self.waiting = FairQueue(settings)
         self._running: dict[UUID | None, int] = {}
         """Of each tenant. Calls without a tenant are not counted, for tenant_maximum is not for them."""
         self.in_use = 0
-        self.observe_wait: Callable[[float], None] | None = None
+        self.observe_wait: Callable[[float], None] = lambda _: None
         """Is told how many seconds a call waited for its slot, if it had to."""
-
-    @property
-    def waiting(self) -> int:
-        """Calls that wait."""
-        return len(self._queue)
-
-    def count(self, tenant_id: UUID | None) -> int:
-        """Calls of the tenant that wait."""
-        return self._queue.count(tenant_id)
 
     async def enter(self, tenant_id: UUID | None) -> None:
         """Takes a slot, and waits when none is free.
@@ -49,13 +40,12 @@ class ConnectionSlots:
         if self.in_use < self.maximum and self._running.get(tenant_id, 0) < self._tenant_maximum:
             self._take(tenant_id)
             return
-        waiter = self._queue.add(tenant_id)
+        waiter = self.waiting.add(tenant_id)
         try:
             await waiter.future
         except BaseException:
-            self._queue.remove(waiter)
-            future = waiter.future
-            if future.done() and not future.cancelled() and future.exception() is None:
+            self.waiting.remove(waiter)
+            if waiter.future.done() and not waiter.future.cancelled() and waiter.future.exception() is None:
                 self.leave(tenant_id)  # the slot came together with the cancellation
             raise
         finally:
@@ -65,11 +55,9 @@ class ConnectionSlots:
     def leave(self, tenant_id: UUID | None) -> None:
         """Frees a slot for the next call in turn that may have it."""
         self.in_use -= 1
-        if tenant_id is not None:
-            self._running[tenant_id] -= 1
-            if not self._running[tenant_id]:
-                del self._running[tenant_id]
-        while self.in_use < self.maximum and (waiter := self._queue.take(self._running, self._tenant_maximum)):
+        if running := self._running.pop(tenant_id, 1) - 1:
+            self._running[tenant_id] = running
+        while self.in_use < self.maximum and (waiter := self.waiting.take(self._running, self._tenant_maximum)):
             if not waiter.future.done():
                 self._take(waiter.tenant_id)
                 waiter.future.set_result(None)
@@ -81,10 +69,9 @@ class ConnectionSlots:
 
     def report_wait(self, *waiters: "Waiter") -> None:
         """Reports how long these calls have waited until now."""
-        if self.observe_wait is not None:
-            now = monotonic()
-            for waiter in waiters:
-                self.observe_wait(now - waiter.since)
+        now = monotonic()
+        for waiter in waiters:
+            self.observe_wait(now - waiter.since)
 
 
 class Waiter:
@@ -127,8 +114,7 @@ class FairQueue:
 
     def count(self, tenant_id: UUID | None) -> int:
         """Calls of the tenant that wait."""
-        queue = self._queues.get(tenant_id)
-        return len(queue) if queue else 0
+        return len(self._queues.get(tenant_id, ()))
 
     def add(self, tenant_id: UUID | None, arguments: Sequence[Any] = (), elsewhere: int = 0) -> Waiter:
         """Adds a call. Raises ApiError 429 RATE_LIMITED when too many calls of the tenant are waiting already.
@@ -144,8 +130,8 @@ class FairQueue:
 
     def remove(self, waiter: Waiter) -> None:
         """Removes a call if it still waits."""
-        queue = self._queues.get(waiter.tenant_id)
-        if queue is not None and waiter in queue:
+        queue = self._queues.get(waiter.tenant_id, deque())
+        if waiter in queue:
             queue.remove(waiter)
             self._count -= 1
             if not queue:

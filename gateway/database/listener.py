@@ -115,9 +115,7 @@ class Listener:
             await asyncio.sleep(RECONNECT_SECONDS)
 
     async def _listen(self) -> None:
-        connection = await connect(
-            self._url, "cardbase listener", connect_seconds=TIMEOUT_SECONDS, statement_seconds=TIMEOUT_SECONDS
-        )
+        connection = await connect(self._url, "cardbase listener", statement_seconds=TIMEOUT_SECONDS)
         lost = asyncio.Event()
         connection.add_termination_listener(lambda _: lost.set())
         try:

@@ -17,7 +17,6 @@ from gateway.settings import Settings
 RETRIED: Final = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
 """The statement was rolled back whole, so it may simply run again."""
 MAXIMUM_RETRIES: Final = 3
-READ_ONLY: Final = {"default_transaction_read_only": "on"}
 RELEASE_TIMEOUT_SECONDS: Final = 2.0
 READERS_SHARE: Final = 4
 """One connection in this many is for reads over /rpc; a pool of fewer connections is for all calls."""
@@ -57,6 +56,7 @@ class Pool:
         self.retries = 0
         """Statements run again after a serialization failure or a deadlock."""
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
+        read_only = {"default_transaction_read_only": "on"} if reads_only else {}
         self._create_pool = partial(
             asyncpg.create_pool,
             url,
@@ -67,7 +67,7 @@ class Pool:
             timeout=settings.database_acquire_timeout_ms / 1000,
             init=_pass_json_through,
             reset=_keep_session,
-            server_settings={"application_name": "cardbase"} | (READ_ONLY if reads_only else {}),
+            server_settings={"application_name": "cardbase"} | read_only,
             # Without a name a statement's parts go out with no sync in between: a pooler keeps them on one server.
             statement_cache_size=100 if settings.database_prepared_statements else 0,
         )
@@ -126,9 +126,8 @@ class Pool:
         """
 
         async def run(connection: Any) -> T:
-            async with asyncio.timeout(seconds or self.statement_timeout):
-                async with connection.transaction(readonly=read_only):
-                    return await work(connection)
+            async with asyncio.timeout(seconds or self.statement_timeout), connection.transaction(readonly=read_only):
+                return await work(connection)
 
         return await self._retry(run, tenant_id)
 
@@ -179,6 +178,6 @@ def make_pools(url: str, settings: Settings) -> tuple[Pool, Pool | None]:
     readers = maximum // READERS_SHARE if settings.database_prepared_statements else 0
     if readers == 0:
         return Pool(url, settings, minimum, maximum), None
-    first = min(minimum // READERS_SHARE, readers)
-    pool = Pool(url, settings, min(minimum - first, maximum - readers), maximum - readers)
+    first = minimum // READERS_SHARE
+    pool = Pool(url, settings, minimum - first, maximum - readers)
     return pool, Pool(url, settings, first, readers, reads_only=True)

@@ -1,18 +1,18 @@
-"""A call as SQL text, and its reply: what the table of routes and the database room have in common."""
+"""A call as SQL text, and its reply: what the route table and the database room share."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 BATCH_TIMEOUT_SECONDS: Final = 0.25
-"""A batched statement that waits longer for a lock, or only reads and takes longer, holds a slow call: each call then
-runs alone."""
+"""A batched statement that waits longer for a lock, or only reads and takes longer, has a slow call in it: its calls
+then run alone."""
 
 
 class Reply(NamedTuple):
-    """The answer of a product function, api.reply. headers, body and measures are JSON as the database wrote it.
+    """What a product function returns, api.reply. headers, body and measures are JSON as the database wrote it.
 
-    snapshot: the transactions whose effects it shows, where the statement selects that.
+    snapshot: the transactions whose effects it shows, where the statement selects that
     """
 
     status: int
@@ -25,8 +25,8 @@ class Reply(NamedTuple):
 class BatchPolicy(NamedTuple):
     """How calls of one kind are batched; calls that arrive while statements run make up the next one.
 
-    statements   that run at once: the more, the fewer calls each carries, and the more all of them cost
-    calls        in one statement, at most
+    statements   running at once: the more, the fewer calls each carries, and the more all of them cost
+    calls        at most, in one statement
     """
 
     statements: int
@@ -44,9 +44,9 @@ class CallStatement:
 
     batched_sql     takes an array for each of sql's parameters and selects each call's position (from 1) before its
                     reply. It must not wait for a lock longer than BATCH_TIMEOUT_SECONDS. None: calls are not batched
-    array_columns   parameters (from 0) that are arrays themselves: in a batch they travel as text, since arrays of
-                    arrays have to be rectangular
-    is_read_only    whether it may run twice unnoticed
+    array_columns   parameters (from 0) that are arrays themselves: in a batch they are passed as text, because arrays
+                    of arrays must be rectangular
+    is_read_only    whether it may safely run twice
     is_search       whether it is slow, so that only a few may run at once
     """
 

@@ -1,6 +1,6 @@
-"""Finds what PostgreSQL can't store in JSON that is otherwise well formed, to say where it stands.
+"""Finds what PostgreSQL can't store in JSON that is otherwise well formed, to say where it is.
 
-Only looked for after a refusal: the database is the judge, this names the place.
+Used only after a refusal: the database decides, this names the place.
 """
 
 import json
@@ -23,30 +23,25 @@ def unstorable(body: bytes) -> tuple[str, str] | None:
     None when there is none, or the text is no JSON at all.
     """
     try:
-        document = json.loads(body, parse_float=_Number, parse_int=_Number)
+        waiting: list[tuple[str, Any]] = [("", json.loads(body, parse_float=_Number, parse_int=_Number))]
     except RecursionError:
         return "body", "Nested too deep."
     except UnicodeDecodeError:
         return "body", "The text is not valid UTF-8."
     except ValueError:
         return None
-    return _search(document)
-
-
-def _search(document: Any) -> tuple[str, str] | None:
-    waiting: list[tuple[str, Any]] = [("", document)]
     while waiting:
         path, value = waiting.pop()
         if (reason := _reason(value)) is not None:
             return path or "body", reason
+        inner: list[tuple[str, Any]] = []
         if isinstance(value, dict):
-            for key in value:
-                if (reason := _reason(key)) is not None:
-                    return path or "body", f"In a key: {reason}"
-            waiting.extend((f"{path}.{key}" if path else key, value[key]) for key in reversed(value))
+            if (reason := next(filter(None, map(_reason, value)), None)) is not None:
+                return path or "body", f"In a key: {reason}"
+            inner = [(f"{path}.{key}" if path else key, value[key]) for key in value]
         elif isinstance(value, list):
-            pairs = list(enumerate(value))
-            waiting.extend((f"{path}[{index}]", item) for index, item in reversed(pairs))
+            inner = [(f"{path}[{index}]", item) for index, item in enumerate(value)]
+        waiting.extend(reversed(inner))
     return None
 
 

@@ -144,7 +144,7 @@ class _Connection:
         try:
             async with asyncio.timeout(seconds):
                 if self._connection is None or self._connection.is_closed():
-                    self._connection = await connect(self._url, self._name, connect_seconds=seconds)
+                    self._connection = await connect(self._url, self._name, statement_seconds=seconds)
                 return await self._connection.fetchval(sql)
         except DATABASE_ERRORS:
             self.drop()
