@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 document, made of the route table, its structs and the functions' own comments."""
+"""The OpenAPI 3.1 document, built from the route table, its structs and the functions' comments."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -9,34 +9,38 @@ import msgspec
 
 from gateway import __version__
 from gateway.errors import CODE_OF, MESSAGE_OF
-from gateway.openapi.rpc import ERROR, Common, rpc_errors, rpc_paths
+from gateway.openapi.parts import (
+    REQUEST_HEADERS,
+    header_parameter,
+    response,
+    security,
+    summary_and_description,
+    tenant_parameters,
+)
+from gateway.openapi.rpc import ERROR, rpc_errors, rpc_paths
 from gateway.routes import EVENTS, ROUTES, Route
 from gateway.rpc.catalog import Catalog
 from gateway.schemas.operations import ErrorEnvelope, Health, Info, Ready
 from gateway.settings import Settings
 
 REF: Final = "#/components/schemas/{name}"
+_OTHER_CODES: Final[Mapping[int, tuple[str, ...]]] = {
+    400: ("MALFORMED_JSON",),
+    403: ("TENANT_MISMATCH",),
+    404: tuple(
+        f"{resource}_NOT_FOUND"
+        for resource in ("CARD", "USER", "MEMORY", "CONVERSATION", "MESSAGE", "TASK", "INTEGRATION", "JOB")
+    ),
+    409: ("DUPLICATE_CARD", "IDEMPOTENCY_IN_PROGRESS"),
+    422: ("IDEMPOTENCY_KEY_REUSED",),
+    501: ("SIGN_IN_NOT_CONFIGURED", "ENCRYPTION_NOT_CONFIGURED", "EMBEDDINGS_NOT_CONFIGURED"),
+    503: ("DATABASE_BUSY", "TOO_MANY_STREAMS"),
+}
+"""Error codes, by status, next to the one of the status itself."""
 STATUS_OF_CODE: Final[Mapping[str, int]] = {
-    "MALFORMED_JSON": 400,
-    "CARD_NOT_FOUND": 404,
-    "USER_NOT_FOUND": 404,
-    "MEMORY_NOT_FOUND": 404,
-    "CONVERSATION_NOT_FOUND": 404,
-    "MESSAGE_NOT_FOUND": 404,
-    "TASK_NOT_FOUND": 404,
-    "INTEGRATION_NOT_FOUND": 404,
-    "JOB_NOT_FOUND": 404,
-    "DUPLICATE_CARD": 409,
-    "IDEMPOTENCY_IN_PROGRESS": 409,
-    "PRECONDITION_FAILED": 412,
-    "IDEMPOTENCY_KEY_REUSED": 422,
-    "TENANT_MISMATCH": 403,
-    "SIGN_IN_NOT_CONFIGURED": 501,
-    "ENCRYPTION_NOT_CONFIGURED": 501,
-    "EMBEDDINGS_NOT_CONFIGURED": 501,
-    "DATABASE_BUSY": 503,
-    "TOO_MANY_STREAMS": 503,
-} | {code: status for status, code in CODE_OF.items()}
+    **{code: status for status, codes in _OTHER_CODES.items() for code in codes},
+    **{code: status for status, code in CODE_OF.items()},
+}
 EVERYWHERE: Final = (
     "UNAUTHENTICATED",
     "TENANT_MISMATCH",
@@ -48,32 +52,6 @@ EVERYWHERE: Final = (
     "TIMEOUT",
 )
 WITH_BODY: Final = ("MALFORMED_JSON", "PAYLOAD_TOO_LARGE", "UNSUPPORTED_MEDIA_TYPE")
-REQUEST_HEADERS: Final[Mapping[str, tuple[str, str, Mapping[str, Any]]]] = {
-    "tenant_id": (
-        "X-Tenant-ID",
-        "The tenant, where the header is trusted. Beside a token it must equal the token's.",
-        {"type": "string", "format": "uuid"},
-    ),
-    "idempotency_key": (
-        "Idempotency-Key",
-        "The same key and request again answer what the first answered, and do nothing.",
-        {"type": "string", "minLength": 1, "maxLength": 255},
-    ),
-    "last_event_id": ("Last-Event-ID", "Go on after this event.", {"type": "string"}),
-    "if_match": ("If-Match", "ETags of the card as you know it.", {"type": "string"}),
-}
-ANSWER_HEADERS: Final[Mapping[str, str]] = {
-    "X-Request-ID": "The request's id, taken over or made up.",
-    "X-Trace-ID": "The trace's id, taken over or made up.",
-    "X-Process-Time": "Seconds.",
-}
-
-
-def _words(comment: str) -> tuple[str, str]:
-    """Summary and description of a function's comment: its first line, and what follows."""
-    summary, _, rest = comment.partition("\n")
-    description = re.sub(r"(?m)^@\w+.*\n?", "", rest).strip()
-    return summary.rstrip("."), re.sub(r"(?<!\n)\n(?!\n)", " ", description)
 
 
 def _error_example(code: str, status: int) -> dict[str, Any]:
@@ -82,31 +60,9 @@ def _error_example(code: str, status: int) -> dict[str, Any]:
     return {"value": {"success": False, "error": error}}
 
 
-def _answer_headers(names: Mapping[str, str]) -> dict[str, Any]:
-    return {name: {"description": text, "schema": {"type": "string"}} for name, text in names.items()}
-
-
 def _error(status: int, codes: list[str]) -> dict[str, Any]:
-    return {
-        "description": ", ".join(codes),
-        "headers": _answer_headers(ANSWER_HEADERS),
-        "content": {
-            "application/json": {
-                "schema": {"$ref": REF.format(name="ErrorEnvelope")},
-                "examples": {code: _error_example(code, status) for code in codes},
-            }
-        },
-    }
-
-
-def _json_answer(status: int, schema: Any) -> dict[str, Any]:
-    answer: dict[str, Any] = {
-        "description": HTTPStatus(status).phrase,
-        "headers": _answer_headers(ANSWER_HEADERS),
-    }
-    if schema is not None:
-        answer["content"] = {"application/json": {"schema": schema}}
-    return answer
+    examples = {code: _error_example(code, status) for code in codes}
+    return response(", ".join(codes), {"schema": {"$ref": REF.format(name="ErrorEnvelope")}, "examples": examples})
 
 
 class _Document:
@@ -114,8 +70,7 @@ class _Document:
 
     def __init__(self, comments: Mapping[str, str], settings: Settings) -> None:
         self._comments = comments
-        self._trusts_header = settings.trusts_tenant_header
-        self._verifies_tokens = settings.verifies_tokens
+        self._settings = settings
         self._per_page = {"default": settings.default_page_size, "maximum": settings.max_page_size}
         self.responses: dict[str, Any] = {}
         shapes = {ErrorEnvelope, Health, Info, Ready}
@@ -135,13 +90,14 @@ class _Document:
             if schema.get("type") == "object" and name not in shape.get("required", ()):
                 shape["properties"][name] = {"anyOf": [schema, {"type": "null"}]}
 
-    def schema(self, shape: Any) -> Any:
-        return None if shape is None else self._schema_of[shape]
+    def content(self, shape: Any) -> dict[str, Any] | None:
+        """A body of this shape; None for none."""
+        return None if shape is None else {"schema": self._schema_of[shape]}
 
     def parameters(self, route: Route) -> list[dict[str, Any]]:
-        parameters = [] if _is_for_anybody(route) else self.tenant_parameters()
-        parameters += [_header_parameter(name) for name in route.injected_parameters if name in REQUEST_HEADERS]
-        for name in _path_names(route):
+        parameters = [] if _is_for_anybody(route) else tenant_parameters(self._settings)
+        parameters += [header_parameter(name) for name in route.injected_parameters if name in REQUEST_HEADERS]
+        for name in re.findall(r"{(\w+)}", route.path):
             schema = {"type": "string", "format": "uuid"}
             parameters.append({"name": name, "in": "path", "required": True, "schema": schema})
         if route.query is not None:
@@ -153,35 +109,24 @@ class _Document:
         return parameters
 
     def operation(self, route: Route) -> dict[str, Any]:
-        summary, description = _words(self._comments.get(route.function, ""))
+        summary, description = summary_and_description(self._comments.get(route.function, ""))
         codes = (*EVERYWHERE, *(WITH_BODY if route.body else ()), *route.errors)
-        answers = {str(status): _json_answer(status, self.schema(shape)) for status, shape in route.answers.items()}
+        answers = {str(status): response(status, self.content(shape)) for status, shape in route.answers.items()}
         operation: dict[str, Any] = {
             "operationId": route.function,
             "tags": [route.path.split("/")[3]],
             "summary": summary or route.function.replace("_", " "),
             "description": description,
-            "security": self.security(is_for_users=route.is_for_users) if not _is_for_anybody(route) else [],
+            "security": [] if _is_for_anybody(route) else security(self._settings, is_for_users=route.is_for_users),
             "parameters": self.parameters(route),
             "responses": answers | self.errors(codes),
         }
         if route.body is not None:
             operation["requestBody"] = {
                 "required": bool(self.components[route.body.__name__].get("required")),
-                "content": {"application/json": {"schema": self.schema(route.body)}},
+                "content": {"application/json": self.content(route.body)},
             }
         return operation
-
-    def tenant_parameters(self) -> list[dict[str, Any]]:
-        """The header that names the tenant, where that is believed."""
-        if not self._trusts_header:
-            return []
-        return [_header_parameter("tenant_id") | {"required": not self._verifies_tokens}]
-
-    def security(self, *, is_for_users: bool) -> list[dict[str, Any]]:
-        """How callers say who they are."""
-        with_token: list[dict[str, Any]] = [{"bearer": []}] if self._verifies_tokens or is_for_users else []
-        return with_token if is_for_users or not self._trusts_header else [*with_token, {}]
 
     def errors(self, codes: Iterable[str]) -> dict[str, Any]:
         """The errors by status. Those of several operations that are alike are one part of the document."""
@@ -199,15 +144,6 @@ class _Document:
 def _is_for_anybody(route: Route) -> bool:
     """Whether its callers need not say who they are, such as those who sign in."""
     return bool(route.handler) and "user_id" not in route.injected_parameters
-
-
-def _path_names(route: Route) -> list[str]:
-    return re.findall(r"{(\w+)}", route.path)
-
-
-def _header_parameter(name: str) -> dict[str, Any]:
-    header, text, schema = REQUEST_HEADERS[name]
-    return {"name": header, "in": "header", "description": text, "required": False, "schema": schema}
 
 
 def _parameter_shape(schema: dict[str, Any]) -> dict[str, Any]:
@@ -229,34 +165,27 @@ def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _events(document: _Document) -> dict[str, Any]:
-    """The operation whose answer goes on for as long as there is something to say."""
+    """The operation whose response goes on for as long as there are events."""
     operation = document.operation(EVENTS)
-    shape = operation["responses"]["200"]["content"].pop("application/json")["schema"]
+    stream = operation["responses"]["200"]
+    shape = stream["content"].pop("application/json")["schema"]
+    stream["description"] = "A stream of events."
+    stream["content"]["text/event-stream"] = {
+        "schema": {"type": "string", "contentMediaType": "application/json", "contentSchema": shape}
+    }
+    operation["parameters"].append(header_parameter("last_event_id"))
     return operation | {
         "operationId": "follow_events",
         "summary": "Follows what happens to the caller's rows and to the tenant's cards, as server-sent events",
-        "description": "Each event's data is a JSON object. The event `reset` says that what happened before is not "
-        "known here: load what you show. `position` only brings a newer id. Come again with the last id.",
-        "parameters": [*operation["parameters"], _header_parameter("last_event_id")],
-        "responses": operation["responses"]
-        | {
-            "200": {
-                "description": "A stream of events.",
-                "headers": _answer_headers(ANSWER_HEADERS),
-                "content": {
-                    "text/event-stream": {
-                        "schema": {"type": "string", "contentMediaType": "application/json", "contentSchema": shape}
-                    }
-                },
-            }
-        },
+        "description": "Each event's data is a JSON object. The event `reset` says that earlier events are no longer "
+        "known: load again what you show. `position` only carries a newer id. Reconnect with the last id.",
     }
 
 
-def _operational(summary: str, answers: Mapping[int, Any]) -> dict[str, Any]:
+def _operational(summary: str, responses: Mapping[int, Any]) -> dict[str, Any]:
     name = summary.lower().replace(" ", "_")
-    responses = {str(status): _json_answer(status, schema) for status, schema in answers.items()}
-    return {"get": {"operationId": name, "tags": ["operations"], "summary": summary, "responses": responses}}
+    described = {str(status): response(status, content) for status, content in responses.items()}
+    return {"get": {"operationId": name, "tags": ["operations"], "summary": summary, "responses": described}}
 
 
 def openapi(catalog: Catalog, settings: Settings) -> dict[str, Any]:
@@ -266,23 +195,14 @@ def openapi(catalog: Catalog, settings: Settings) -> dict[str, Any]:
     for route in ROUTES:
         paths.setdefault(route.path, {})[route.method.lower()] = document.operation(route)
     paths[EVENTS.path] = {"get": _events(document)}
-    common = Common(
-        headers=_answer_headers({**ANSWER_HEADERS, "Content-Range": "The rows answered, and how many there are."}),
-        tenant_parameters=document.tenant_parameters(),
-        filling_parameters={name: _header_parameter(name) for name in ("idempotency_key", "if_match")},
-        security=document.security(is_for_users=False),
-        user_security=document.security(is_for_users=True),
-        words=_words,
-    )
-    answers = {
-        route.function: {status: document.schema(shape) for status, shape in route.answers.items()} for route in ROUTES
+    known = {
+        route.function: {status: document.content(shape) for status, shape in route.answers.items()} for route in ROUTES
     }
-    paths |= rpc_paths(catalog, answers, common)
-    health = document.schema(Health)
-    ready = document.schema(Ready)
+    paths |= rpc_paths(catalog, known, settings)
+    health, ready = document.content(Health), document.content(Ready)
     paths["/health"] = _operational("Health", {200: health, 503: health})
     paths["/ready"] = _operational("Readiness", {200: ready, 503: ready})
-    paths["/api/v1/info"] = _operational("Information", {200: document.schema(Info)})
+    paths["/api/v1/info"] = _operational("Information", {200: document.content(Info)})
     return {
         "openapi": "3.1.0",
         "info": {
@@ -295,7 +215,7 @@ def openapi(catalog: Catalog, settings: Settings) -> dict[str, Any]:
         "paths": paths,
         "components": {
             "schemas": document.components | {"RpcError": ERROR},
-            "responses": document.responses | rpc_errors(common.headers),
+            "responses": document.responses | rpc_errors(),
             "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
         },
     }

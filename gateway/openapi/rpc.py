@@ -1,16 +1,26 @@
 """The part of the OpenAPI document that describes /rpc: a path for each function of the catalog."""
 
-from collections.abc import Callable, Mapping
-from http import HTTPStatus
-from typing import Any, Final, NamedTuple
+from collections.abc import Mapping
+from typing import Any, Final
 from urllib.parse import quote
 
 from gateway.errors import MESSAGE_OF
-from gateway.rpc.catalog import Catalog, Column, Function, Parameter, SqlType
+from gateway.openapi.parts import (
+    RESPONSE_HEADERS,
+    Schema,
+    header_parameter,
+    response,
+    security,
+    summary_and_description,
+    tenant_parameters,
+)
+from gateway.rpc.catalog import Catalog, Function, Parameter, SqlType
+from gateway.settings import Settings
 
-Schema = dict[str, Any]
-Answers = Mapping[int, Schema | None]
+Responses = Mapping[int, Schema | None]
+"""The content of a response, by status; None: no body."""
 
+HEADERS: Final = {**RESPONSE_HEADERS, "Content-Range": "The rows of this page, and how many there are."}
 ERROR: Final[Schema] = {
     "title": "RpcError",
     "description": "The body of an error on /rpc, as PostgREST's clients know it.",
@@ -43,184 +53,137 @@ ERRORS: Final[Mapping[int, tuple[str, str]]] = {
     504: ("57014", MESSAGE_OF[504]),
 }
 """An example of each error, by its status."""
+PREFER: Final = {
+    "name": "Prefer",
+    "in": "header",
+    "description": "count=exact, return=minimal, tx=rollback (a dry run), timezone=…, wait=<seconds>, "
+    "handling=strict with max-affected=<rows>; several are separated by commas.",
+    "schema": {"type": "string"},
+    "example": "count=exact",
+}
 
-_INTEGERS: Final = frozenset({"smallint", "integer", "bigint"})
-_NUMBERS: Final = frozenset({"numeric", "real", "double precision"})
-_FORMATS: Final[Mapping[str, str]] = {"uuid": "uuid"}
+_KIND_OF: Final[Mapping[str, str]] = {
+    **dict.fromkeys(("smallint", "integer", "bigint"), "integer"),
+    **dict.fromkeys(("numeric", "real", "double precision"), "number"),
+    "boolean": "boolean",
+    "uuid": "uuid",
+}
 _ANYTHING: Final[Schema] = {}
+_RESULT: Final[Mapping[str, Schema]] = {
+    "integer": {"type": ["integer", "null"]},
+    "number": {"type": ["number", "string", "null"]},  # NaN and the infinities are strings
+    "boolean": {"type": ["boolean", "null"]},
+    "uuid": {"type": ["string", "null"]},
+    "scalar": {"type": ["string", "null"]},
+    "array": {"type": ["array", "null"]},
+}
+"""The schema of a value that is returned, by the kind of its type; any may be null."""
+_BODY: Final[Mapping[str, Schema]] = {
+    "integer": {"type": ["integer", "string", "null"]},
+    "number": {"type": ["number", "string", "null"]},
+    "boolean": {"type": ["boolean", "string", "integer", "null"]},
+    "uuid": {"type": ["string", "null"], "format": "uuid"},
+    "array": {"type": ["array", "string", "null"]},
+    "row": {"type": ["object", "string", "null"]},
+}
+"""The schema of an argument in a JSON body: every type is also read from text, and text from any JSON."""
+_QUERY: Final[Mapping[str, Schema]] = {
+    "integer": {"type": "integer"},
+    "number": {"type": "number"},
+    "uuid": {"type": "string", "format": "uuid"},
+}
+"""The schema of an argument in a query string, if it is more than text."""
 
 
-class Common(NamedTuple):
-    """Parts of the document that all functions have.
-
-    headers             of each answer
-    tenant_parameters   the header that names the tenant, if there is one
-    filling_parameters  headers by the name of the parameter that they fill
-    security            of functions for anybody who has a tenant
-    user_security       of functions for users
-    words               summary and description of a comment
-    """
-
-    headers: Mapping[str, Any]
-    tenant_parameters: list[dict[str, Any]]
-    filling_parameters: Mapping[str, dict[str, Any]]
-    security: list[dict[str, Any]]
-    user_security: list[dict[str, Any]]
-    words: Callable[[str], tuple[str, str]]
-
-
-def answer_schema(kind: SqlType) -> Schema:
-    """The schema of a value that is answered; any may be null."""
+def _schema(kind: SqlType, schemas: Mapping[str, Schema]) -> Schema:
     if kind.labels:
         return {"enum": [*kind.labels, None]}
-    if kind.base in _INTEGERS:
-        return {"type": ["integer", "null"]}
-    if kind.base in _NUMBERS:
-        return {"type": ["number", "string", "null"]}  # NaN and the infinities are strings
-    if kind.base == "boolean":
-        return {"type": ["boolean", "null"]}
-    if kind.kind == "array":
-        return {"type": ["array", "null"]}
-    if kind.kind == "scalar":
-        return {"type": ["string", "null"]}
-    return _ANYTHING
+    return schemas.get(_KIND_OF.get(kind.base, kind.kind), _ANYTHING)
 
 
-def argument_schema(kind: SqlType) -> Schema:
-    """The schema of an argument in a JSON body: every type is also read from text, and text from any JSON."""
-    if kind.labels:
-        return {"enum": [*kind.labels, None]}
-    if kind.base in _INTEGERS:
-        return {"type": ["integer", "string", "null"]}
-    if kind.base in _NUMBERS:
-        return {"type": ["number", "string", "null"]}
-    if kind.base == "boolean":
-        return {"type": ["boolean", "string", "integer", "null"]}
-    if kind.base in _FORMATS:
-        return {"type": ["string", "null"], "format": _FORMATS[kind.base]}
-    if kind.kind == "array":
-        return {"type": ["array", "string", "null"]}
-    if kind.kind == "row":
-        return {"type": ["object", "string", "null"]}
-    return _ANYTHING
-
-
-def query_schema(kind: SqlType) -> Schema:
-    """The schema of an argument in a query string."""
-    if kind.labels:
-        return {"enum": list(kind.labels)}
-    if kind.base in _INTEGERS:
-        return {"type": "integer"}
-    if kind.base in _NUMBERS:
-        return {"type": "number"}
-    return {"type": "string", **({"format": _FORMATS[kind.base]} if kind.base in _FORMATS else {})}
-
-
-def rpc_errors(headers: Mapping[str, Any]) -> dict[str, Any]:
-    """The errors as components, by name. headers: those of each answer."""
+def rpc_errors() -> dict[str, Any]:
+    """The errors as components, by name."""
     responses: dict[str, Any] = {}
     for status, (code, message) in ERRORS.items():
-        response = _response(HTTPStatus(status).phrase, {"$ref": "#/components/schemas/RpcError"}, headers)
         example = {"code": code, "message": message, "details": None, "hint": None, "request_id": "6f1c0e9a4b7d4f0e"}
-        response["content"]["application/json"]["example"] = example
-        responses[f"Rpc{status}"] = response
+        content = {"schema": {"$ref": "#/components/schemas/RpcError"}, "example": example}
+        responses[f"Rpc{status}"] = response(status, content, HEADERS)
     return responses
 
 
-def rpc_paths(catalog: Catalog, answers: Mapping[str, Answers], common: Common) -> dict[str, Any]:
+def rpc_paths(catalog: Catalog, known: Mapping[str, Responses], settings: Settings) -> dict[str, Any]:
     """The paths of all functions.
 
-    answers: those of functions that a route calls, too, by name; for a type can't tell the shape of a document.
+    known: the responses of functions that a route calls, too, by name; for a type can't tell the shape of a document.
     """
     paths: dict[str, Any] = {}
-    for name, functions in catalog.functions.items():
-        known = answers.get(name)
-        path: dict[str, Any] = {"post": _post(functions, known, common)}
-        if len(functions) == 1 and not functions[0].is_volatile and functions[0].unnamed_type is None:
-            path["get"] = _get(functions[0], known, common)
+    for name, overloads in catalog.by_name.items():
+        path: dict[str, Any] = {"post": _post(overloads, known.get(name), settings)}
+        if len(overloads) == 1 and not overloads[0].is_volatile and overloads[0].unnamed_type is None:
+            path["get"] = _get(overloads[0], known.get(name), settings)
         paths[f"/rpc/{quote(name, safe='')}"] = path
     return paths
 
 
-def _post(functions: list[Function], known: Answers | None, common: Common) -> dict[str, Any]:
-    bodies = [_body(function) for function in functions]
-    required = all(function.required for function in functions)
+def _post(overloads: list[Function], known: Responses | None, settings: Settings) -> dict[str, Any]:
+    bodies = [_body(function) for function in overloads]
+    filled = [name for name in ("idempotency_key", "if_match") if name in overloads[0].filled]
     return {
-        **_operation("post", functions, known, common),
-        "parameters": _parameters(functions[0], common, is_read=False),
+        **_operation("post", overloads, known, settings),
+        "parameters": [*tenant_parameters(settings), *map(header_parameter, filled), PREFER],
         "requestBody": {
-            "required": required,
+            "required": all(function.required for function in overloads),
             "content": {"application/json": {"schema": bodies[0] if len(bodies) == 1 else {"anyOf": bodies}}},
         },
     }
 
 
-def _get(function: Function, known: Answers | None, common: Common) -> dict[str, Any]:
+def _get(function: Function, known: Responses | None, settings: Settings) -> dict[str, Any]:
     query = [
-        {
-            "name": name,
-            "in": "query",
-            "required": parameter.is_required,
-            **_query_shape(parameter),
-        }
+        {"name": name, "in": "query", "required": parameter.is_required, **_query_shape(parameter)}
         for name, parameter in function.arguments.items()
     ]
     return {
-        **_operation("get", [function], known, common),
-        "parameters": [*_parameters(function, common, is_read=True), *query],
+        **_operation("get", [function], known, settings),
+        "parameters": [*tenant_parameters(settings), PREFER, *query],
     }
 
 
-def _operation(method: str, functions: list[Function], known: Answers | None, common: Common) -> dict[str, Any]:
-    name = functions[0].name
-    texts = [common.words(function.comment) for function in functions]
-    is_for_users = any("user_id" in function.filled for function in functions)
-    answers: dict[int, Schema | None] = {status: _answered(functions) for status in (200, 206)}
-    if known is not None:
-        answers = dict(known)
-    if all(function.kind == "void" for function in functions):
-        answers = {}
-    answers.setdefault(204, None)  # void, or Prefer: return=minimal
-    responses: dict[str, Any] = {}
-    for status, schema in sorted(answers.items()):
-        if not (status == 304 and method == "post"):
-            responses[str(status)] = _response(HTTPStatus(status).phrase, schema, common.headers)
-    responses |= {str(status): {"$ref": f"#/components/responses/Rpc{status}"} for status in ERRORS}
+def _operation(method: str, overloads: list[Function], known: Responses | None, settings: Settings) -> dict[str, Any]:
+    name = overloads[0].name
+    texts = [summary_and_description(function.comment) for function in overloads]
+    returned = {"schema": _result(overloads)}
+    contents: dict[int, Schema | None] = {204: None}  # void, or Prefer: return=minimal
+    if not all(function.kind == "void" for function in overloads):
+        contents |= known or {200: returned, 206: returned}
+    if method == "post":
+        contents.pop(304, None)
+    responses = {str(status): response(status, content, HEADERS) for status, content in sorted(contents.items())}
+    errors = {str(status): {"$ref": f"#/components/responses/Rpc{status}"} for status in ERRORS}
     return {
         "operationId": f"{method}_rpc_{name}",
         "tags": ["rpc"],
         "summary": texts[0][0] or name.replace("_", " "),
         "description": "\n\n".join(description for _, description in texts if description),
-        "security": common.user_security if is_for_users else common.security,
-        "responses": responses,
+        "security": security(settings, is_for_users=any("user_id" in function.filled for function in overloads)),
+        "responses": responses | errors,
     }
 
 
-def _response(description: str, schema: Schema | None, headers: Mapping[str, Any]) -> dict[str, Any]:
-    response: dict[str, Any] = {"description": description, "headers": dict(headers)}
-    if schema is not None:
-        response["content"] = {"application/json": {"schema": schema}}
-    return response
-
-
-def _answered(functions: list[Function]) -> Schema:
-    if len(functions) > 1:
+def _result(overloads: list[Function]) -> Schema:
+    if len(overloads) > 1:
         return _ANYTHING
-    function = functions[0]
+    function, row = overloads[0], _ANYTHING
     if function.kind == "row":
-        row = _row(function.columns)
-    else:
-        row = answer_schema(function.type) if function.kind == "scalar" else _ANYTHING
+        properties = {column.name: _schema(column.type, _RESULT) for column in function.columns}
+        row = {"type": "object", "properties": properties, "required": list(properties)}
+    elif function.kind == "scalar":
+        row = _schema(function.type, _RESULT)
     return {"type": "array", "items": row} if function.is_set else row
 
 
-def _row(columns: tuple[Column, ...]) -> Schema:
-    properties = {column.name: answer_schema(column.type) for column in columns}
-    return {"type": "object", "properties": properties, "required": list(properties)}
-
-
 def _body(function: Function) -> Schema:
-    """The schema of a body. What is no object counts as no arguments, and so does an array of anything but objects."""
+    """The schema of a body. JSON other than an object counts as no arguments, and so does an array without objects."""
     if function.unnamed_type is not None:
         return _ANYTHING
     named: Schema = {
@@ -235,8 +198,8 @@ def _body(function: Function) -> Schema:
 
 
 def _described(parameter: Parameter) -> Schema:
-    """A parameter's schema with its default as SQL writes it, where that says more than that there is none."""
-    schema = argument_schema(parameter.type)
+    """A parameter's schema, with its default as SQL writes it unless that is null."""
+    schema = _schema(parameter.type, _BODY)
     if parameter.default is None or parameter.default.upper().startswith("NULL"):
         return schema
     return {**schema, "description": f"Default: {parameter.default}."}
@@ -247,18 +210,6 @@ def _query_shape(parameter: Parameter) -> dict[str, Any]:
         return {"content": {"application/json": {"schema": _ANYTHING}}}
     if parameter.is_variadic:
         return {"schema": {"type": "array", "items": {"type": "string"}}}
-    return {"schema": query_schema(parameter.type)}
-
-
-def _parameters(function: Function, common: Common, *, is_read: bool) -> list[dict[str, Any]]:
-    """The header parameters of a function, beside the tenant's: those that fill one of its own, and Prefer."""
-    filled = [name for name in ("idempotency_key", "if_match") if name in function.filled and not is_read]
-    prefer = {
-        "name": "Prefer",
-        "in": "header",
-        "description": "count=exact, return=minimal, tx=rollback (a dry run), timezone=…, wait=<seconds>, "
-        "handling=strict with max-affected=<rows>; several with commas between.",
-        "schema": {"type": "string"},
-        "example": "count=exact",
-    }
-    return [*common.tenant_parameters, *(common.filling_parameters[name] for name in filled), prefer]
+    if parameter.type.labels:  # a query string has no null
+        return {"schema": {"enum": list(parameter.type.labels)}}
+    return {"schema": _schema(parameter.type, _QUERY) or {"type": "string"}}

@@ -1,39 +1,57 @@
-"""The one SQL statement of a call: it calls the function and makes the answer of what that gives, as bytes.
+"""The one SQL statement of a call: it calls the function and builds the response's body, as bytes.
 
-A function that answers api.reply is called as it is, so that a cluster can send the whole call to the tenant's node.
-For every other one the statement applies the tenant setting, cuts the page out, counts, and builds the JSON: so it goes
-on working when a row type changes. Where such a function has an idempotency key, the statement keeps that, too.
+A function that returns api.reply is called as it is, so that a cluster can send the whole call to the tenant's node.
+For any other function the statement applies the tenant setting, cuts out the page, counts, and builds the JSON, so it
+keeps working when a row type changes. Where such a function has an idempotency key, the statement keeps that, too.
 """
 
-from typing import Any, Final, Literal, NamedTuple
+from collections import ChainMap
+from functools import lru_cache
+from typing import Final, NamedTuple
 
 from gateway.rpc.catalog import FILLED, Function, Parameter
+from gateway.rpc.request import Accepted
 
 MAXIMUM_STATEMENTS: Final = 2000
-"""Kept with a catalog; more are forgotten all at once."""
+"""Kept in memory, the most recently used ones."""
 
-_CAST: Final = {
-    "tenant_id": "::uuid",
-    "user_id": "::uuid",
-    "idempotency_ttl_hours": "::integer",
-    "cleared_fields": "::text[]",
+_TYPE_OF: Final = {
+    "tenant_id": "uuid",
+    "user_id": "uuid",
+    "idempotency_key": "text",
+    "idempotency_ttl_hours": "integer",
+    "cleared_fields": "text[]",
+    "/offset": "bigint",
+    "/limit": "bigint",
+    "/maximum": "bigint",
+    "/function": "text",
+    "/request": "text",
 }
+"""The type of what the gateway passes. A name with a slash is not a parameter of the function."""
 
-_PLAIN: Final = """
+_SOURCE: Final = {
+    "row": "{call} as result",
+    "record": "(select {call} as value) as result",
+    "void": "(select 1 as value from {call}) as result",
+    "scalar": "{call} as result (value)",
+}
+"""The call as a table named result, by the function's kind; its column is named value, unless the function names it."""
+
+_WITHOUT_KEY: Final = """
 with
 
 called as materialized (
     select result.*
     from {source}
     where (select set_config('app.current_tenant_id', {tenant_id}::text, true)) is not null
-    limit {cap}::bigint
+    limit {/maximum}
 ),
 
 page as (
     select called.*
     from called
-    offset {offset}::bigint
-    limit {limit}::bigint
+    offset {/offset}
+    limit {/limit}
 ),
 
 answer as (
@@ -53,15 +71,12 @@ from answer
 """
 # The condition is evaluated once, before the function is called.
 
-_KEPT: Final = """
+_WITH_KEY: Final = """
 with
 
 earlier as materialized (
-    select
-        reply.status,
-        reply.headers,
-        reply.body
-    from api.claim_request({tenant_id}, {user_id}, {key}, {function}, {request}::jsonb) as reply
+    select reply.*
+    from api.claim_request({tenant_id}, {caller}, {idempotency_key}, {/function}, {/request}::jsonb) as reply
 ),
 
 called as materialized (
@@ -71,15 +86,15 @@ called as materialized (
         select result.*
         from {source}
         where earlier.status is null
-        limit {cap}::bigint
+        limit {/maximum}
     ) as result
 ),
 
 page as (
     select called.*
     from called
-    offset {offset}::bigint
-    limit {limit}::bigint
+    offset {/offset}
+    limit {/limit}
 ),
 
 fresh as (
@@ -91,22 +106,18 @@ fresh as (
 ),
 
 kept as (
-    select
-        reply.headers,
-        reply.body
+    select reply.*
     from earlier
     cross join fresh
     cross join lateral (
-        select
-            reply.headers,
-            reply.body
+        select reply.*
         from api.remember_request(
             {tenant_id},
-            {user_id},
-            {key},
-            {function},
-            {request}::jsonb,
-            {ttl},
+            {caller},
+            {idempotency_key},
+            {/function},
+            {/request}::jsonb,
+            {idempotency_ttl_hours},
             fresh.row_count,
             fresh.total_count,
             fresh.body
@@ -136,81 +147,50 @@ select
     answer.headers ->> 'X-Idempotency-Cache'
 from answer
 """
-# What is lateral and has a limit or offset stays in its place: it runs only when there is no earlier reply.
+# A lateral query with a limit or offset is not moved elsewhere: it runs only when there is no earlier reply.
 
 
 class RpcStatement(NamedTuple):
-    """A statement, and what its parameters are, by name."""
+    """A statement, and the names of its parameters in order."""
 
     sql: str
     names: tuple[str, ...]
 
 
-class Shape(NamedTuple):
-    """What a statement depends on beside the function."""
+class _Placeholders(dict[str, str]):
+    """The placeholder of each parameter of a statement, numbered in the order of their first use."""
 
-    names: frozenset[str]
-    """The arguments given."""
-    is_json: bool
-    """Whether they are JSON text, rather than SQL text."""
-    form: Literal["json", "object", "csv"]
-    strips_nulls: bool
-    keeps_key: bool
-    """Whether the statement keeps the idempotency key."""
+    def __missing__(self, name: str) -> str:
+        cast = f"::{_TYPE_OF[name]}" if name in _TYPE_OF else ""
+        self[name] = f"${len(self) + 1}{cast}"
+        return self[name]
 
 
-class _Places:
-    """The parameters of a statement, numbered as they are first used."""
+@lru_cache(MAXIMUM_STATEMENTS)
+def statement_of(
+    function: Function, names: frozenset[str], accepted: Accepted, *, is_json: bool, keeps_key: bool
+) -> RpcStatement:
+    """The statement that calls a function.
 
-    def __init__(self) -> None:
-        self.names: list[str] = []
-
-    def __getitem__(self, name: str) -> str:
-        if name not in self.names:
-            self.names.append(name)
-        return f"${self.names.index(name) + 1}{_CAST.get(name, '')}"
-
-
-def statement_of(function: Function, shape: Shape) -> RpcStatement:
-    """The statement that calls a function with these arguments and answers in this form."""
-    places = _Places()
-    call = f"api.{_quoted(function.name)}({_arguments(function, shape, places)})"
+    names       of the arguments that the caller gave
+    accepted    the format to return
+    is_json     whether the arguments are JSON text, rather than SQL text
+    keeps_key   whether the statement keeps the idempotency key
+    """
+    placeholders = _Placeholders()
+    call = f"api.{_quoted(function.name)}({_arguments(function, names, placeholders, is_json=is_json)})"
     if function.kind == "reply":
-        body = "jsonb_strip_nulls(body)" if shape.strips_nulls else "body"
-        return RpcStatement(f"select status, headers, {body} as body, measures from {call}", tuple(places.names))
-    template = _KEPT if shape.keeps_key else _PLAIN
-    sql = template.format(
-        source=_source(function, call),
-        body=_body(function),
-        output=_output(function, shape),
-        tenant_id=places["tenant_id"],
-        cap=places["/cap"],
-        offset=places["/offset"],
-        limit=places["/limit"],
-        **(_keeping(function, places) if shape.keeps_key else {}),
-    )
-    return RpcStatement(sql, tuple(places.names))
-
-
-def _keeping(function: Function, places: _Places) -> dict[str, str]:
-    return {
-        "user_id": places["user_id"] if "user_id" in function.filled else "null",
-        "key": f"{places['idempotency_key']}::text",
-        "function": f"{places['/function']}::text",
-        "request": f"{places['/request']}::text",
-        "ttl": places["idempotency_ttl_hours"],
+        body = "jsonb_strip_nulls(body)" if accepted.strips_nulls else "body"
+        return RpcStatement(f"select status, headers, {body} as body, measures from {call}", tuple(placeholders))
+    parts = {
+        "source": _SOURCE[function.kind].format(call=call),
+        "body": _body(function),
+        "output": _output(function, accepted),
+        "caller": placeholders["user_id"] if "user_id" in function.filled else "null",
     }
-
-
-def _source(function: Function, call: str) -> str:
-    """The call as a table named result, whose column is called value unless the function names its columns."""
-    if function.kind == "row":
-        return f"{call} as result"
-    if function.kind == "record":
-        return f"(select {call} as value) as result"
-    if function.kind == "void":
-        return f"(select 1 as value from {call}) as result"
-    return f"{call} as result (value)"
+    template = _WITH_KEY if keeps_key else _WITHOUT_KEY
+    sql = template.format_map(ChainMap(parts, placeholders))
+    return RpcStatement(sql, tuple(placeholders))
 
 
 def _body(function: Function) -> str:
@@ -220,24 +200,24 @@ def _body(function: Function) -> str:
     return rows if function.is_set else f"{rows} -> 0"
 
 
-def _output(function: Function, shape: Shape) -> str:
+def _output(function: Function, accepted: Accepted) -> str:
     body = "answer.body"
-    if shape.form == "object" and function.is_set:
+    if accepted.format == "object" and function.is_set:
         body = f"{body} -> 0"
-    if shape.strips_nulls:
+    if accepted.strips_nulls:
         body = f"json_strip_nulls({body})"
-    return f"api.as_csv({body})" if shape.form == "csv" else f"({body})::text"
+    return f"api.as_csv({body})" if accepted.format == "csv" else f"({body})::text"
 
 
-def _arguments(function: Function, shape: Shape, places: _Places) -> str:
+def _arguments(function: Function, names: frozenset[str], placeholders: _Placeholders, *, is_json: bool) -> str:
     """The arguments as SQL: by position up to an unnamed one, then by name."""
     listed: list[str] = []
     is_positional = function.unnamed_type is not None
     for parameter in function.parameters:
         if parameter.name in FILLED:
-            value = f"{places[parameter.name]}::{parameter.type.name}"
-        elif parameter.name in shape.names:
-            value = _value(parameter, shape, places)
+            value = f"{placeholders[parameter.name]}::{parameter.type.name}"
+        elif parameter.name in names:
+            value = _value(parameter, placeholders[parameter.name], is_json=is_json)
         else:
             continue
         name = "" if is_positional else f"{_quoted(parameter.name)} => "
@@ -246,28 +226,21 @@ def _arguments(function: Function, shape: Shape, places: _Places) -> str:
     return ", ".join(listed)
 
 
-def _value(parameter: Parameter, shape: Shape, places: _Places) -> str:
+def _value(parameter: Parameter, placeholder: str, *, is_json: bool) -> str:
     """An argument as a value of its parameter's type, from the text of a JSON value or of an SQL value."""
-    place, kind = places[parameter.name], parameter.type
+    kind = parameter.type
     if parameter.name == "" and kind.base == "bytea":
-        return f"{place}::{kind.name}"
-    if not shape.is_json:
-        return f"{place}::text::{kind.name}"
-    if kind.kind == "json":
-        return f"{place}::text::{kind.name}"
+        return f"{placeholder}::{kind.name}"
+    if not is_json or kind.kind == "json":
+        return f"{placeholder}::text::{kind.name}"
     if kind.kind == "scalar":
-        return f"({place}::text::json #>> '{{}}')::{kind.name}"
+        return f"({placeholder}::text::json #>> '{{}}')::{kind.name}"
     # PostgreSQL itself turns arrays and objects into arrays and rows, and their names into columns.
     return (
         "(select argument.value from json_to_record(json_build_object('value', "
-        f"{place}::text::json)) as argument (value {kind.name}))"
+        f"{placeholder}::text::json)) as argument (value {kind.name}))"
     )
 
 
 def _quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
-
-
-def arguments_of(statement: RpcStatement, values: "dict[str, Any]") -> list[Any]:
-    """The values of a statement's parameters, in their order."""
-    return [values[name] for name in statement.names]

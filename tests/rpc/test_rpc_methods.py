@@ -98,5 +98,5 @@ def test_what_is_left_to_functions_is_named(
     rpc: httpx.Client, method: str, path: str, headers: dict[str, str], details: str
 ) -> None:
     response = rpc.request(method, path, json={"n": 2} if method == "POST" else None, headers=headers)
-    hint = "A function takes as arguments what it filters and orders by, and answers the columns it is meant to."
+    hint = "Pass what to filter and order by as arguments, and let the function return the columns you need."
     assert_refused(response, 400, "PGRST127", "Feature not implemented", details, hint)
