@@ -9,14 +9,8 @@ import msgspec
 
 from gateway import __version__
 from gateway.errors import CODE_OF, MESSAGE_OF
-from gateway.openapi.parts import (
-    REQUEST_HEADERS,
-    header_parameter,
-    response,
-    security,
-    summary_and_description,
-    tenant_parameters,
-)
+from gateway.openapi import parts
+from gateway.openapi.parts import response
 from gateway.openapi.rpc import ERROR, rpc_errors, rpc_paths
 from gateway.routes import EVENTS, ROUTES, Route
 from gateway.rpc.catalog import Catalog
@@ -54,14 +48,10 @@ EVERYWHERE: Final = (
 WITH_BODY: Final = ("MALFORMED_JSON", "PAYLOAD_TOO_LARGE", "UNSUPPORTED_MEDIA_TYPE")
 
 
-def _error_example(code: str, status: int) -> dict[str, Any]:
-    message = MESSAGE_OF.get(status, HTTPStatus(status).phrase)
-    error = {"code": code, "message": message, "details": [], "request_id": "6f1c0e9a4b7d4f0e8a3c5d2b1e9f7a60"}
-    return {"value": {"success": False, "error": error}}
-
-
 def _error(status: int, codes: list[str]) -> dict[str, Any]:
-    examples = {code: _error_example(code, status) for code in codes}
+    message = MESSAGE_OF.get(status, HTTPStatus(status).phrase)
+    error = {"message": message, "details": [], "request_id": "6f1c0e9a4b7d4f0e8a3c5d2b1e9f7a60"}
+    examples = {code: {"value": {"success": False, "error": {"code": code, **error}}} for code in codes}
     return response(", ".join(codes), {"schema": {"$ref": REF.format(name="ErrorEnvelope")}, "examples": examples})
 
 
@@ -95,8 +85,10 @@ class _Document:
         return None if shape is None else {"schema": self._schema_of[shape]}
 
     def parameters(self, route: Route) -> list[dict[str, Any]]:
-        parameters = [] if _is_for_anybody(route) else tenant_parameters(self._settings)
-        parameters += [header_parameter(name) for name in route.injected_parameters if name in REQUEST_HEADERS]
+        parameters = [] if _is_for_anybody(route) else parts.tenant_parameters(self._settings)
+        parameters += [
+            parts.header_parameter(name) for name in route.injected_parameters if name in parts.REQUEST_HEADERS
+        ]
         for name in re.findall(r"{(\w+)}", route.path):
             schema = {"type": "string", "format": "uuid"}
             parameters.append({"name": name, "in": "path", "required": True, "schema": schema})
@@ -109,7 +101,7 @@ class _Document:
         return parameters
 
     def operation(self, route: Route) -> dict[str, Any]:
-        summary, description = summary_and_description(self._comments.get(route.function, ""))
+        summary, description = parts.summary_and_description(self._comments.get(route.function, ""))
         codes = (*EVERYWHERE, *(WITH_BODY if route.body else ()), *route.errors)
         answers = {str(status): response(status, self.content(shape)) for status, shape in route.answers.items()}
         operation: dict[str, Any] = {
@@ -117,7 +109,9 @@ class _Document:
             "tags": [route.path.split("/")[3]],
             "summary": summary or route.function.replace("_", " "),
             "description": description,
-            "security": [] if _is_for_anybody(route) else security(self._settings, is_for_users=route.is_for_users),
+            "security": []
+            if _is_for_anybody(route)
+            else parts.security(self._settings, is_for_users=route.is_for_users),
             "parameters": self.parameters(route),
             "responses": answers | self.errors(codes),
         }
@@ -173,7 +167,7 @@ def _events(document: _Document) -> dict[str, Any]:
     stream["content"]["text/event-stream"] = {
         "schema": {"type": "string", "contentMediaType": "application/json", "contentSchema": shape}
     }
-    operation["parameters"].append(header_parameter("last_event_id"))
+    operation["parameters"].append(parts.header_parameter("last_event_id"))
     return operation | {
         "operationId": "follow_events",
         "summary": "Follows what happens to the caller's rows and to the tenant's cards, as server-sent events",

@@ -1,6 +1,6 @@
-"""The document and the page that shows it, as routes.
+"""Serves the document, and the page that shows it.
 
-Swagger UI's files come from an installed package, so that the page needs no outside address.
+Swagger UI's files come from an installed package, so that the page loads nothing from other hosts.
 """
 
 from collections.abc import Mapping
@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 from litestar import Response, get
 from litestar.exceptions import NotFoundException
-from litestar.handlers import HTTPRouteHandler
 from litestar.router import Router
 from litestar.static_files import create_static_files_router
 
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 CATALOG_SECONDS: Final = 2.0
-"""How long the document waits for the catalog."""
+"""Timeout of the document, while the catalog is not loaded."""
 SECURITY_HEADERS: Final[Mapping[str, str]] = {
     # Swagger UI's icons are data: images in its style sheet; scripts and styles come from files alone.
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
@@ -33,25 +32,8 @@ SECURITY_HEADERS: Final[Mapping[str, str]] = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
-"""Of the page and its files: they run no code and show no data but their own, in nobody's frame."""
-PAGE: Final = b"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>cardbase</title>
-<link rel="icon" href="data:,">
-<link rel="stylesheet" href="/docs/swagger-ui.css">
-</head>
-<body>
-<div id="docs"></div>
-<script src="/docs/swagger-ui-bundle.js"></script>
-<script src="/docs/start.js"></script>
-</body>
-</html>
-"""
-START: Final = b"""SwaggerUIBundle({url: "/openapi.json", dom_id: "#docs", deepLinking: true, validatorUrl: null})
-"""
+"""Of the document, the page and its files: a browser loads nothing from other hosts, and shows them in no frame."""
+PAGE_FILES: Final = Path(__file__).parent / "page_files"
 
 
 def swagger_folder() -> Path:
@@ -63,7 +45,7 @@ def swagger_folder() -> Path:
 
 
 def documents(settings: Settings, keeper: CatalogKeeper) -> Router:
-    """The handlers of /openapi.json and /docs."""
+    """The routes /openapi.json and /docs."""
 
     @get("/openapi.json")
     async def document() -> Response[bytes]:
@@ -73,21 +55,12 @@ def documents(settings: Settings, keeper: CatalogKeeper) -> Router:
             raise ApiError(503) from None
         return Response(msgspec.json.encode(openapi(catalog, settings)), media_type="application/json")
 
-    @get("/docs", sync_to_thread=False)
-    def docs() -> Response[bytes]:
-        return Response(PAGE, media_type="text/html")
-
-    @get("/docs/start.js", sync_to_thread=False)
-    def start() -> Response[bytes]:
-        return Response(START, media_type="text/javascript")
-
-    files = create_static_files_router("/docs", [swagger_folder()], include_in_schema=False)
-    handlers: list[HTTPRouteHandler | Router] = [document, docs, start, files]
-    return Router("/", route_handlers=handlers, middleware=[_secured])
+    page = create_static_files_router("/docs", [PAGE_FILES, swagger_folder()], html_mode=True, include_in_schema=False)
+    return Router("/", route_handlers=[document, page], middleware=[_secured])
 
 
 def _secured(app: "ASGIApp") -> "ASGIApp":
-    """An application whose every answer carries the security headers: of static files Litestar keeps no others."""
+    """Adds the security headers to every response, errors of static files included."""
     headers = [(name.lower().encode(), value.encode()) for name, value in SECURITY_HEADERS.items()]
 
     async def secured(scope: "Scope", receive: "Receive", send: "Send") -> None:
@@ -97,7 +70,7 @@ def _secured(app: "ASGIApp") -> "ASGIApp":
             await send(message)
 
         if "\0" in scope["path"]:
-            raise NotFoundException  # no file has such a name, and the operating system does not take it as one
+            raise NotFoundException  # the operating system refuses such a name
         await app(scope, receive, send_with_headers)
 
     return secured

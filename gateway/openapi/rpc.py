@@ -5,22 +5,15 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from gateway.errors import MESSAGE_OF
-from gateway.openapi.parts import (
-    RESPONSE_HEADERS,
-    Schema,
-    header_parameter,
-    response,
-    security,
-    summary_and_description,
-    tenant_parameters,
-)
+from gateway.openapi import parts
+from gateway.openapi.parts import Schema, response
 from gateway.rpc.catalog import Catalog, Function, Parameter, SqlType
 from gateway.settings import Settings
 
 Responses = Mapping[int, Schema | None]
 """The content of a response, by status; None: no body."""
 
-HEADERS: Final = {**RESPONSE_HEADERS, "Content-Range": "The rows of this page, and how many there are."}
+HEADERS: Final = {**parts.RESPONSE_HEADERS, "Content-Range": "The rows of this page, and how many there are."}
 ERROR: Final[Schema] = {
     "title": "RpcError",
     "description": "The body of an error on /rpc, as PostgREST's clients know it.",
@@ -130,7 +123,7 @@ def _post(overloads: list[Function], known: Responses | None, settings: Settings
     filled = [name for name in ("idempotency_key", "if_match") if name in overloads[0].filled]
     return {
         **_operation("post", overloads, known, settings),
-        "parameters": [*tenant_parameters(settings), *map(header_parameter, filled), PREFER],
+        "parameters": [*parts.tenant_parameters(settings), *map(parts.header_parameter, filled), PREFER],
         "requestBody": {
             "required": all(function.required for function in overloads),
             "content": {"application/json": {"schema": bodies[0] if len(bodies) == 1 else {"anyOf": bodies}}},
@@ -145,13 +138,13 @@ def _get(function: Function, known: Responses | None, settings: Settings) -> dic
     ]
     return {
         **_operation("get", [function], known, settings),
-        "parameters": [*tenant_parameters(settings), PREFER, *query],
+        "parameters": [*parts.tenant_parameters(settings), PREFER, *query],
     }
 
 
 def _operation(method: str, overloads: list[Function], known: Responses | None, settings: Settings) -> dict[str, Any]:
     name = overloads[0].name
-    texts = [summary_and_description(function.comment) for function in overloads]
+    texts = [parts.summary_and_description(function.comment) for function in overloads]
     returned = {"schema": _result(overloads)}
     contents: dict[int, Schema | None] = {204: None}  # void, or Prefer: return=minimal
     if not all(function.kind == "void" for function in overloads):
@@ -165,7 +158,7 @@ def _operation(method: str, overloads: list[Function], known: Responses | None, 
         "tags": ["rpc"],
         "summary": texts[0][0] or name.replace("_", " "),
         "description": "\n\n".join(description for _, description in texts if description),
-        "security": security(settings, is_for_users=any("user_id" in function.filled for function in overloads)),
+        "security": parts.security(settings, is_for_users=any("user_id" in function.filled for function in overloads)),
         "responses": responses | errors,
     }
 

@@ -5,50 +5,14 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from gateway.identity import Identity
-from gateway.request import RequestContext
+from gateway.rpc.arguments import Arguments, arguments_and_options, filter_error, whole_body
 from gateway.rpc.catalog import Catalog, Function
 from gateway.rpc.errors import RpcError
-from gateway.rpc.request import (
-    Accepted,
-    Arguments,
-    Pairs,
-    Preferences,
-    Range,
-    body_kind,
-    filter_error,
-    header,
-    is_reserved,
-    json_arguments,
-    not_acceptable,
-    query_pairs,
-    requested_range,
-    text_arguments,
-    unsatisfiable,
-)
+from gateway.rpc.request import Range, Request, header, not_acceptable, requested_range, unsatisfiable
 from gateway.rpc.statement import RpcStatement, statement_of
 
 ALLOWED_METHODS: Final = {True: "OPTIONS,POST", False: "OPTIONS,GET,HEAD,POST"}
 """The methods of a function, by whether it is volatile."""
-
-
-class Request(NamedTuple):
-    """A request, read as far as possible without the catalog."""
-
-    context: RequestContext
-    method: str
-    name: str
-    identity: Identity
-    accepted: Accepted
-    preferences: Preferences
-    profile: str
-    query_string: bytes
-    body: bytes
-
-    @property
-    def is_read(self) -> bool:
-        """Whether the call must not write."""
-        return self.method != "POST"
 
 
 class Call(NamedTuple):
@@ -111,58 +75,22 @@ def prepare(catalog: Catalog, request: Request, ttl_hours: int) -> Call:
 
     ttl_hours: how long an idempotency key is kept
     """
-    pairs = query_pairs(request.query_string)
     overloads = catalog.by_name.get(request.name, [])
     if request.is_read and overloads and all(function.is_volatile for function in overloads):
         raise _may_write(request)
-    parameters = {name for function in overloads for name in function.arguments}
-    options: Pairs = []
-    others: Pairs = []
-    for name, value in pairs:
-        is_option = is_reserved(name) and not (request.is_read and name in parameters)
-        (options if is_option else others).append((name, value))
-    if request.is_read:
-        arguments = text_arguments(others, _variadic(overloads))
-    elif others:
-        raise filter_error(others[:1]) or _not_an_argument(*others[0])
-    else:
-        arguments = _body_arguments(request, options, overloads)
+    arguments, options = arguments_and_options(request, overloads)
     page = requested_range(options, header(request.context, b"range") if request.method == "GET" else "")
     try:
         function = catalog.choose(request.name, arguments.values, arguments.body_kind)
     except RpcError as rpc_error:
-        # On GET, an unknown name may be meant as a filter.
-        unknown = [(name, value) for name, value in others if name not in parameters]
+        # An unknown name in a query may be meant as a filter.
+        known = {name for function in overloads for name in function.arguments}
+        unknown = [(name, arguments.values[name]) for name in arguments.values if request.is_read and name not in known]
         raise filter_error(unknown) or rpc_error from None
     _check_function(request, function)
     if function.unnamed_type is not None:
-        body = request.body if function.unnamed_type == "bytea" else _text(request.body)
-        arguments = Arguments({"": body}, is_json=False)
+        arguments = whole_body(request.body, function.unnamed_type)
     return _call(request, function, arguments, page, ttl_hours)
-
-
-def _body_arguments(request: Request, options: Pairs, overloads: list[Function]) -> Arguments:
-    """The arguments in a body; of one that is neither JSON nor a form, what kind of body it is."""
-    kind = body_kind(header(request.context, b"content-type"))
-    if kind == "form":
-        return text_arguments(query_pairs(request.body), _variadic(overloads))
-    if kind != "json":
-        return Arguments({}, is_json=False, body_kind=kind)
-    listed = dict(options).get("columns")
-    columns = None if listed is None else frozenset(name.strip().strip('"') for name in listed.split(","))
-    return json_arguments(request.body, columns)
-
-
-def _variadic(functions: list[Function]) -> frozenset[str]:
-    parameters = (parameter for function in functions for parameter in function.arguments.values())
-    return frozenset(parameter.name for parameter in parameters if parameter.is_variadic)
-
-
-def _text(body: bytes) -> str:
-    try:
-        return str(body, "utf-8")
-    except UnicodeDecodeError:
-        raise RpcError(400, "PGRST102", "The body is not valid UTF-8") from None
 
 
 def _may_write(request: Request) -> RpcError:
@@ -173,15 +101,6 @@ def _may_write(request: Request) -> RpcError:
         f"The function api.{request.name} is volatile: it may write.",
         hint="Call it with POST.",
         headers={"Allow": ALLOWED_METHODS[True]},
-    )
-
-
-def _not_an_argument(name: str, value: str) -> RpcError:
-    return RpcError(
-        400,
-        "PGRST100",
-        f'"failed to parse filter ({value[:100]})" (line 1, column 1)',
-        f"The query parameter {name[:100]} is not an argument: a POST has its arguments in its body.",
     )
 
 

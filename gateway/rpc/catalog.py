@@ -22,7 +22,6 @@ from gateway.database.connect import Connection
 from gateway.database.listener import RECONNECT_SECONDS, Listener
 from gateway.errors import DATABASE_ERRORS
 from gateway.rpc.errors import RpcError
-from gateway.rpc.request import BodyKind
 
 CHANNELS: Final = ("cardbase", "pgrst")
 RELOADS: Final = frozenset({"", "reload", "reload schema"})
@@ -36,6 +35,9 @@ FILLED: Final = frozenset(
 )
 """Parameters that the gateway fills, and that no caller can name: from the identity, headers, a setting, and the names
 of the arguments that are null."""
+
+BodyKind = Literal["json", "text", "xml", "bytea"]
+"""The type of an unnamed parameter that takes a whole body."""
 
 logger = logging.getLogger(__name__)
 

@@ -19,10 +19,10 @@ from gateway.errors import ApiError
 from gateway.identity import Identifier
 from gateway.reply import NO_BODY, Headers, add_headers, send_answer
 from gateway.request import RequestContext, context_of, read_body
-from gateway.rpc.call import ALLOWED_METHODS, Call, Request, prepare
+from gateway.rpc.call import ALLOWED_METHODS, Call, prepare
 from gateway.rpc.catalog import Catalog, CatalogKeeper
 from gateway.rpc.errors import RpcError, rpc_error_of
-from gateway.rpc.request import accepted, header, preferences
+from gateway.rpc.request import Request, accepted, header, preferences
 from gateway.settings import Settings
 
 if TYPE_CHECKING:

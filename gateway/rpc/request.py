@@ -1,36 +1,19 @@
-"""What a request to /rpc asks for: its arguments, and the format and the rows of its response."""
+"""What a request to /rpc asks for in its headers: the format, the preferences, and the rows of the response."""
 
 import re
-from collections.abc import Iterable, Mapping
-from typing import Any, Final, Literal, NamedTuple
-from urllib.parse import parse_qsl
+from collections.abc import Mapping
+from typing import Final, Literal, NamedTuple
 
-import msgspec
-
+from gateway.identity import Identity
 from gateway.request import RequestContext
 from gateway.rpc.errors import RpcError, not_implemented
 
-BodyKind = Literal["json", "text", "xml", "bytea"]
 Format = Literal["json", "object", "csv"]
 Pairs = list[tuple[str, str]]
+"""The parameters of a query string, in order."""
 
-RESERVED: Final = frozenset({"select", "order", "limit", "offset", "and", "or", "columns", "on_conflict"})
-"""Query parameters that are not arguments, unless the function has a parameter of that name."""
-_RESERVED_OF_EMBEDDED: Final = re.compile(r".*\.(order|limit|offset|and|or)")
-_FILTER: Final = re.compile(
-    r"(not\.)?(eq|neq|gte?|lte?|i?like|i?match|in|is|isdistinct|(pl|ph|w)?fts|cs|cd|ov|sl|sr|nxr|nxl|adj)(\(\w*\))?\..*",
-    re.DOTALL,
-)
 _MAXIMUM_ROWS: Final = 2**62 - 1
 """Of limit and of offset: PostgreSQL gets their sum, plus one, as a bigint."""
-_BODY_KINDS: Final[Mapping[str, BodyKind | Literal["form"]]] = {
-    "application/json": "json",
-    "application/x-www-form-urlencoded": "form",
-    "text/plain": "text",
-    "text/xml": "xml",
-    "application/xml": "xml",
-    "application/octet-stream": "bytea",
-}
 _MEDIA_TYPE_OF: Final[Mapping[Format, str]] = {
     "json": "application/json",
     "object": "application/vnd.pgrst.object+json",
@@ -57,9 +40,6 @@ _PREFERENCES: Final[Mapping[str, str]] = {
     "wait": r"0*[1-9]\d{0,8}",
 }
 """The known preferences, and the pattern of their values (RFC 7240)."""
-
-_objects: Final = msgspec.json.Decoder(dict[str, msgspec.Raw] | list[dict[str, msgspec.Raw]])
-_any_json: Final = msgspec.json.Decoder()
 
 
 def header(context: RequestContext, name: bytes) -> str:
@@ -197,95 +177,20 @@ def unsatisfiable(details: str) -> RpcError:
     return RpcError(416, "PGRST103", "Requested range not satisfiable", details)
 
 
-def query_pairs(query_string: bytes) -> Pairs:
-    """The parameters of a query string or form, in order. Raises RpcError 400 PGRST100."""
-    try:
-        text = query_string.decode("ascii")
-        return parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=1000)
-    except ValueError:
-        raise RpcError(400, "PGRST100", "The query string or form is not valid", "Expected name=value&…") from None
+class Request(NamedTuple):
+    """A request, read as far as possible without the catalog."""
 
+    context: RequestContext
+    method: str
+    name: str
+    identity: Identity
+    accepted: Accepted
+    preferences: Preferences
+    profile: str
+    query_string: bytes
+    body: bytes
 
-def is_reserved(name: str) -> bool:
-    """Whether a query parameter shapes the response, so that it is not an argument."""
-    return name in RESERVED or _RESERVED_OF_EMBEDDED.fullmatch(name) is not None
-
-
-def filter_error(pairs: Iterable[tuple[str, str]]) -> RpcError | None:
-    """The error for the first query parameter that reads as a filter; None when there is none."""
-    for name, value in pairs:
-        if _FILTER.fullmatch(value):
-            return not_implemented(f"filtering the answer by {name}={value}"[:300])
-    return None
-
-
-class Arguments(NamedTuple):
-    """The arguments of a call.
-
-    values     by name: JSON text, or SQL text where is_json is false; None is null
-    body_kind  the type of an unnamed parameter that could take the whole body; None: there is no body to take
-    """
-
-    values: Mapping[str, Any]
-    is_json: bool
-    body_kind: BodyKind | None = None
-
-
-def text_arguments(pairs: Pairs, variadic: frozenset[str]) -> Arguments:
-    """Arguments from a query string or a form: text, which PostgreSQL casts. The last of a repeated name counts.
-
-    variadic: the names of parameters that take all values of a repeated name instead.
-    """
-    values = dict(pairs)
-    for name in variadic & values.keys():
-        several = [value for key, value in pairs if key == name]
-        if len(several) > 1 or not several[0].startswith("{"):  # else it is an array already, as SQL writes it
-            values[name] = _array_literal(several)
-    return Arguments(values, is_json=False)
-
-
-def _array_literal(values: Iterable[str]) -> str:
-    escaped = (value.replace("\\", "\\\\").replace('"', '\\"') for value in values)
-    return "{" + ",".join(f'"{value}"' for value in escaped) + "}"
-
-
-def body_kind(content_type: str) -> BodyKind | Literal["form"]:
-    """How to read a body. Raises RpcError 400 PGRST102 for a media type that can't be read."""
-    media_type = content_type.partition(";")[0].strip().lower() or "application/json"
-    kind = "json" if media_type.endswith("+json") else _BODY_KINDS.get(media_type)
-    if kind is None:
-        raise RpcError(400, "PGRST102", f"Content-Type not acceptable: {media_type[:100]}")
-    return kind
-
-
-def json_arguments(body: bytes, columns: frozenset[str] | None) -> Arguments:
-    """Arguments from a JSON body: an object, or an array of objects with the same keys, of which the first counts.
-
-    Any other JSON has no arguments. columns: the keys to use; None: all. Raises RpcError 400 PGRST102.
-    """
-    try:
-        values = {
-            name: None if bytes(value) == b"null" else str(value, "utf-8")
-            for name, value in _first_object(body).items()
-            if columns is None or name in columns
-        }
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise RpcError(400, "PGRST102", "Empty or invalid json") from None
-    return Arguments(values, is_json=True, body_kind="json")
-
-
-def _first_object(body: bytes) -> dict[str, msgspec.Raw]:
-    if not body.strip(b" \t\r\n"):
-        return {}
-    try:
-        decoded = _objects.decode(body)
-    except msgspec.ValidationError:
-        other = _any_json.decode(body)
-        if isinstance(other, list) and any(isinstance(item, dict) for item in other):
-            raise RpcError(400, "PGRST102", "All object keys must match") from None
-        return {}
-    if isinstance(decoded, dict):
-        return decoded
-    if any(item.keys() != decoded[0].keys() for item in decoded):
-        raise RpcError(400, "PGRST102", "All object keys must match")
-    return decoded[0] if decoded else {}
+    @property
+    def is_read(self) -> bool:
+        """Whether the call must not write."""
+        return self.method != "POST"

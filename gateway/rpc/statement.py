@@ -112,15 +112,8 @@ kept as (
     cross join lateral (
         select reply.*
         from api.remember_request(
-            {tenant_id},
-            {caller},
-            {idempotency_key},
-            {/function},
-            {/request}::jsonb,
-            {idempotency_ttl_hours},
-            fresh.row_count,
-            fresh.total_count,
-            fresh.body
+            {tenant_id}, {caller}, {idempotency_key}, {/function}, {/request}::jsonb, {idempotency_ttl_hours},
+            fresh.row_count, fresh.total_count, fresh.body
         ) as reply
         where earlier.status is null
         offset 0
@@ -128,16 +121,9 @@ kept as (
 ),
 
 answer as (
-    select
-        earlier.headers,
-        earlier.body::json as body
-    from earlier
-    where earlier.status is not null
+    select earlier.headers, earlier.body::json as body from earlier where earlier.status is not null
     union all
-    select
-        kept.headers,
-        kept.body::json
-    from kept
+    select kept.headers, kept.body::json from kept
 )
 
 select
