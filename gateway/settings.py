@@ -1,37 +1,28 @@
-"""Configuration, read once from the environment.
+"""Configuration, read once from environment variables.
 
-Precedence: an environment variable, else the default beside its field. The variable's name is the field's name in
-upper case. An empty value counts as unset. A secret may stand in a file instead, which the variable with _FILE behind
-its name names: JWT_SECRET_KEY_FILE.
+A variable has the name of its field in upper case. If it is unset or empty, the default next to the field applies.
+A secret may be in a file instead, whose path is in the variable with the suffix _FILE: JWT_SECRET_KEY_FILE.
 """
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, get_args, get_origin
 from urllib.parse import quote, urlsplit, urlunsplit
 
 import msgspec
 from msgspec import Meta
+from msgspec.inspect import IntType, StrType, type_info
 
 Count = Annotated[int, Meta(ge=1, le=10_000)]
 Milliseconds = Annotated[int, Meta(ge=1, le=600_000)]
 Algorithm = Literal["HS256", "RS256", "ES256", "EdDSA"]
 
-_TRUTH: Final = {
-    "true": True,
-    "1": True,
-    "yes": True,
-    "on": True,
-    "false": False,
-    "0": False,
-    "no": False,
-    "off": False,
-}
+_BOOLEANS: Final = {"yes": "true", "on": "true", "no": "false", "off": "false"}
+"""What msgspec doesn't take for a boolean already."""
 
 
 class SettingsError(Exception):
-    """A variable has a value that can't be used; the message is one line that names it."""
+    """A variable has an invalid value. The message is one line that names the variable and never shows a secret."""
 
 
 class Secret(str):
@@ -44,125 +35,125 @@ class Secret(str):
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that can be configured. Times carry their unit in the name."""
+    """Everything that can be configured. The name of a time includes its unit."""
 
     database_url: str | None = None
-    """A database that `cardbase deploy` has prepared, reached as cardbase_gateway. None: the embedded one."""
+    """The database that the gateway connects to, as cardbase_gateway. Unset: the embedded one."""
     deploy_database_url: str | None = None
-    """What `cardbase deploy` connects with: a role that may create roles and schemas. None: the embedded one."""
+    """The database that `cardbase deploy` deploys to, as a role that may create roles. Unset: the embedded one."""
     worker_database_url: str | None = None
-    """A database that `cardbase deploy` has prepared, reached as cardbase_worker. None: the embedded one."""
+    """The database that workers connect to, as cardbase_worker. Unset: the embedded one."""
     deploy_database_password: str | None = None
-    """Of DEPLOY_DATABASE_URL, where the URL has none."""
+    """The password for DEPLOY_DATABASE_URL, if the URL has none."""
     gateway_database_password: str | None = None
-    """Of DATABASE_URL, where the URL has none; `cardbase deploy` makes it the password of cardbase_gateway."""
+    """The password for DATABASE_URL, if the URL has none. `cardbase deploy` sets it for cardbase_gateway."""
     service_database_password: str | None = None
-    """`cardbase deploy` makes it the password of cardbase_service."""
+    """The password that `cardbase deploy` sets for cardbase_service."""
     worker_database_password: str | None = None
-    """Of WORKER_DATABASE_URL, where the URL has none; `cardbase deploy` makes it the password of cardbase_worker."""
+    """The password for WORKER_DATABASE_URL, if the URL has none. `cardbase deploy` sets it for cardbase_worker."""
     host: str = "127.0.0.1"
-    """Where the gateway listens."""
+    """The address that gateway and worker listen on."""
     port: Annotated[int, Meta(ge=0, le=65535)] = 8002
-    """Where the gateway listens. 0 takes a free port."""
+    """The port that the gateway listens on. 0: any free port."""
     workers: Annotated[int, Meta(ge=1, le=64)] = 1
-    """Gateway processes."""
+    """Gateway processes. All settings per process apply to each of them."""
     database_pool_min: Annotated[int, Meta(ge=0, le=1000)] = 5
-    """Connections each process opens at its start."""
+    """Database connections that each process opens at startup."""
     database_pool_max: Annotated[int, Meta(ge=1, le=1000)] = 20
-    """Connections each process opens at most."""
+    """Maximum number of pooled database connections of each process."""
     database_acquire_timeout_ms: Milliseconds = 2000
-    """No connection in this time: 503 DATABASE_BUSY."""
+    """How long a call waits for a connection before it fails with 503 DATABASE_BUSY."""
     database_statement_timeout_ms: Milliseconds = 5000
-    """A statement that runs longer: 504 TIMEOUT."""
+    """How long a statement may run before it fails with 504 TIMEOUT."""
     database_prepared_statements: bool = True
-    """False behind a pooler that can't keep them, such as PgBouncer before 1.21 in transaction mode."""
+    """Set to false behind a pooler that doesn't support them, such as PgBouncer before 1.21 in transaction mode."""
     database_shared_statements: Literal["when_waiting", "always", "never"] = "when_waiting"
-    """Which short calls share a statement, with one round trip and one commit: those that would wait, all, or none."""
+    """Which short calls are batched into one statement: those that would wait for a connection, all, or none."""
     tenant_connections: Count = 15
-    """Connections of each process that one tenant has at most, so that some are left for the others."""
+    """Connections of each process that one tenant may use at the same time, so that some are left for others."""
     tenant_waiting: Count = 200
-    """Calls of one tenant that wait in each process at most; over it 429 RATE_LIMITED."""
+    """Calls of one tenant that may wait in each process; further ones fail with 429 RATE_LIMITED."""
     jwt_secret_key: str | None = None
-    """Verifies bearer tokens with HS256."""
+    """The key that verifies bearer tokens with HS256."""
     jwt_algorithm: Algorithm = "HS256"
-    """HS256 takes the secret key; RS256, ES256 and EdDSA take the public key. A token with another one is refused."""
+    """HS256 uses the secret key; RS256, ES256 and EdDSA use the public key. Other tokens are refused."""
     jwt_public_key: str | None = None
     """PEM or a JSON Web Key Set, as text or as the path of a file."""
     jwt_audience: str | None = None
-    """What a token's aud has to name. None: not checked."""
+    """The audience that a token's aud must contain. Unset: not checked."""
     jwt_issuer: str | None = None
-    """What a token's iss has to be. None: not checked."""
+    """The issuer that a token's iss must equal. Unset: not checked."""
     access_token_expire_minutes: Annotated[int, Meta(ge=1, le=525_600)] = 60
-    """For how long a token that we issue is good."""
+    """Lifetime of the access tokens that cardbase issues."""
     refresh_token_expire_days: Annotated[int, Meta(ge=1, le=3650)] = 30
-    """For how long a user who stays away stays signed in."""
+    """How long an inactive user stays signed in."""
     sign_in_attempts_per_account: Count = 10
-    """Failed attempts to sign in with one email address within 15 minutes; over it 429 RATE_LIMITED."""
+    """Failed sign-in attempts per email address in 15 minutes; further ones fail with 429 RATE_LIMITED."""
     sign_in_attempts_per_address: Count = 100
-    """Failed attempts to sign in, and registrations, from one network address within 15 minutes."""
+    """Failed sign-in attempts and registrations per network address in 15 minutes."""
     integration_encryption_key: str | None = None
-    """32 bytes in base64 that the settings of integrations are encrypted with. None: they can't be stored."""
+    """The key that integrations' settings are encrypted with: 32 bytes in base64. Unset: they can't be stored."""
     outgoing_allowed_networks: tuple[str, ...] = ()
-    """Networks like 10.1.0.0/16 that integrations may lead to, though not public; comma separated in the variable."""
+    """Non-public networks that integrations may call, comma-separated: 10.1.0.0/16."""
     trust_tenant_header: bool | None = None
-    """Whether X-Tenant-ID without a token is believed. None: only while no JWT key is set."""
+    """Whether X-Tenant-ID is accepted without a token. Unset: only if no JWT key is set."""
     redis_url: str | None = None
-    """Cache, rate limits and pub/sub shared by all processes. None: in the memory of each."""
+    """Redis, where all processes share their cache and rate limits. Unset: each process keeps its own, in memory."""
     rate_limit_per_minute: Annotated[int, Meta(ge=0, le=10_000_000)] = 0
-    """Requests of a tenant, over all endpoints. 0: no limit."""
+    """Requests per tenant, over all endpoints. 0: no limit."""
     search_connections: Count = 5
-    """Connections of each process that searches have at most, as they take their time; one tenant's: three quarters."""
+    """Connections of each process that searches may use, as they are slow; one tenant's searches: three quarters."""
     search_rate_limit_per_minute: Annotated[int, Meta(ge=0, le=10_000_000)] = 600
-    """Requests of a tenant at each endpoint that searches, which cost more than others. 0: no limit of their own."""
+    """Requests per tenant to each search endpoint. 0: no limit besides RATE_LIMIT_PER_MINUTE."""
     allowed_origins: tuple[str, ...] = ()
-    """CORS; comma separated in the variable."""
+    """Origins allowed by CORS, comma-separated."""
     max_body_bytes: Annotated[int, Meta(ge=1, le=1_073_741_824)] = 8_388_608
-    """A longer body: 413 PAYLOAD_TOO_LARGE."""
+    """Maximum size of a request body; a larger one is refused with 413 PAYLOAD_TOO_LARGE."""
     usage_retention_days: Annotated[int, Meta(ge=1, le=36_500)] | None = None
-    """For how many days a worker leaves usage events. None: for ever."""
+    """How long usage events are kept. Unset: forever."""
     event_streams: Count = 2000
-    """Event streams of each process at most; over it 503 TOO_MANY_STREAMS."""
+    """Event streams that each process serves; further ones are refused with 503 TOO_MANY_STREAMS."""
     tenant_event_streams: Count = 1000
-    """Event streams of one tenant in each process at most; over it 429 RATE_LIMITED."""
+    """Event streams of one tenant in each process; further ones are refused with 429 RATE_LIMITED."""
     event_retention_minutes: Annotated[int, Meta(ge=1, le=10_080)] = 60
-    """For how many minutes a worker leaves events: for so long a client that comes again has missed nothing."""
+    """How long events are kept: a client that reconnects within this time misses nothing."""
     maintenance_interval_seconds: Annotated[int, Meta(ge=1, le=86_400)] = 60
-    """How often a worker looks what there is to remove."""
+    """How often a worker looks for expired rows to remove."""
     worker_jobs: Annotated[int, Meta(ge=2, le=10_000)] = 100
-    """Jobs that a worker is at, at most."""
+    """Jobs that a worker runs at the same time."""
     worker_heartbeat_seconds: Annotated[float, Meta(ge=0.5, le=3600)] = 30
-    """A worker that was not heard of for so long is taken for dead, and its jobs are run elsewhere."""
+    """A worker without a sign of life for this long is considered dead, and its jobs are run by others."""
     job_time_limit_seconds: Annotated[float, Meta(gt=0, le=86_400)] = 300
-    """An attempt at a job that takes longer is interrupted, and has failed."""
+    """How long one attempt at a job may take before it is interrupted and counts as failed."""
     job_retry_seconds: Annotated[float, Meta(gt=0, le=3600)] = 5
-    """Until the second attempt at a job; the pause doubles from attempt to attempt, up to an hour."""
+    """Delay before the second attempt at a job; it doubles with every attempt, up to an hour."""
     job_retention_hours: Annotated[int, Meta(ge=1, le=876_000)] = 168
-    """For how many hours a worker leaves jobs that have ended."""
+    """How long finished jobs are kept."""
     worker_metrics_port: Annotated[int, Meta(ge=0, le=65535)] = 8003
-    """Where a worker has its metrics, on HOST. 0 takes a free port."""
+    """The port that a worker serves its metrics on, at HOST. 0: any free port."""
     idempotency_ttl_hours: Annotated[int, Meta(ge=1, le=8760)] = 24
-    """For how long the answer to an idempotency key is kept."""
+    """How long the response to a request with an idempotency key is kept."""
     default_page_size: Annotated[int, Meta(ge=1, le=1000)] = 20
-    """Of the core resources; cards have their own."""
+    """Items per page of users, memories, conversations, messages, tasks, integrations and jobs."""
     max_page_size: Annotated[int, Meta(ge=1, le=1000)] = 100
-    """Of the core resources; cards have their own."""
+    """Largest page size that a request may ask for. Cards have page sizes of their own."""
     environment: Annotated[str, Meta(min_length=1, max_length=64)] = "development"
-    """Shown by /api/v1/info; in `production` what is unsafe is refused."""
+    """Shown by /api/v1/info. In `production`, unsafe settings are refused."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
-    """Of the log: JSON lines outside a terminal."""
+    """The lowest level that is logged. Outside a terminal the log is JSON lines."""
     data_folder: Path = Path(".cardbase")
-    """Where the embedded database lives."""
+    """The folder of the embedded database."""
 
     @property
     def trusts_tenant_header(self) -> bool:
-        """Whether X-Tenant-ID without a token is believed."""
+        """Whether X-Tenant-ID is accepted without a token."""
         if self.trust_tenant_header is None:
             return not self.verifies_tokens
         return self.trust_tenant_header
 
     @property
     def verifies_tokens(self) -> bool:
-        """Whether a key is set that bearer tokens can be verified with."""
+        """Whether a key is set that verifies bearer tokens."""
         return self.jwt_secret_key is not None or self.jwt_public_key is not None
 
 
@@ -171,97 +162,98 @@ _PASSWORD_OF: Final = {
     "deploy_database_url": "deploy_database_password",
     "worker_database_url": "worker_database_password",
 }
-_SECRET_FIELDS: Final = frozenset(
-    {
-        "jwt_secret_key",
-        "integration_encryption_key",
-        "redis_url",
-        "service_database_password",
-        *_PASSWORD_OF,
-        *_PASSWORD_OF.values(),
-    }
-)
-
-
-def _parse(field: msgspec.structs.FieldInfo, text: str) -> Any:
-    """The value of one field from its variable's text. Raises ValueError when it isn't one."""
-    if field.type is Path:
-        return Path(text)
-    if field.type == tuple[str, ...]:
-        return tuple(part.strip() for part in text.split(",") if part.strip())
-    if field.type in (bool, bool | None):
-        if text.lower() not in _TRUTH:
-            raise ValueError("expected true or false")
-        return _TRUTH[text.lower()]
-    value = msgspec.convert(text, field.type, strict=False)
-    return Secret(value) if field.name in _SECRET_FIELDS and isinstance(value, str) else value
-
-
-def _complaint(error: Exception) -> str:
-    return re.sub(r"`(\w+) \| null`", r"`\1`", str(error))
+_SECRET_FIELDS: Final = {
+    *("jwt_secret_key", "integration_encryption_key", "redis_url", "service_database_password"),
+    *(*_PASSWORD_OF, *_PASSWORD_OF.values()),
+}
 
 
 def load_settings(environment: Mapping[str, str]) -> Settings:
-    """Settings from environment variables. Raises SettingsError, one line, at the first value that can't be used."""
+    """Settings from environment variables. Raises SettingsError, one line, at the first invalid value."""
     values: dict[str, Any] = {}
     for field in msgspec.structs.fields(Settings):
         variable = field.name.upper()
         text = environment.get(variable, "").strip()
-        if not text and field.name in _SECRET_FIELDS:
-            text = _read_secret(environment, variable)
-        if text:
+        if field.name in _SECRET_FIELDS:
+            if text := text or _read_secret(environment, variable):
+                values[field.name] = Secret(text)
+        elif text:
             try:
-                values[field.name] = _parse(field, text)
-            except ValueError as error:
-                shown = "" if field.name in _SECRET_FIELDS else f", got {text!r}"
-                raise SettingsError(f"{variable}: {_complaint(error)}{shown}") from None
+                values[field.name] = _parse(field.type, text)
+            except ValueError:
+                raise SettingsError(f"{variable} must be {_requirement(field.type, text)}") from None
     settings = Settings(**values)
     _check(settings)
     return _with_passwords(settings)
 
 
 def _read_secret(environment: Mapping[str, str], variable: str) -> str:
-    """The text of the file that NAME_FILE names; empty without one."""
+    """The content of the file that NAME_FILE names; empty if it names none."""
     file = environment.get(f"{variable}_FILE", "").strip()
     try:
         return Path(file).read_text(encoding="utf-8").strip() if file else ""
     except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{variable}_FILE: {file} can't be read: {error}") from None
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise SettingsError(f"{variable}_FILE names {file}, which can't be read: {reason}") from None
+
+
+def _parse(kind: Any, text: str) -> Any:
+    """A variable's text as a field's type. Raises ValueError if it isn't one."""
+    if kind is Path:
+        return Path(text)
+    if kind == tuple[str, ...]:
+        return tuple(part.strip() for part in text.split(",") if part.strip())
+    if bool in (kind, *get_args(kind)):
+        text = _BOOLEANS.get(text.lower(), text)
+    return msgspec.convert(text, kind, strict=False)
+
+
+def _requirement(kind: Any, text: str) -> str:
+    """What a value of a field's type must be, and that this text is not: `a whole number, not 'abc'`."""
+    if get_origin(kind) is Literal:
+        return f"one of {', '.join(get_args(kind))}, not {text!r}"
+    if bool in (kind, *get_args(kind)):
+        return f"true or false, not {text!r}"
+    info: Any = type_info(kind)
+    info = getattr(info, "types", (info,))[0]  # the int of `int | None`
+    if isinstance(info, StrType):
+        return f"at most {info.max_length} characters long, not {text!r}"
+    is_whole = isinstance(info, IntType)
+    try:
+        msgspec.convert(text, int if is_whole else float, strict=False)
+    except ValueError:
+        return f"{'a whole number' if is_whole else 'a number'}, not {text!r}"
+    least = f"more than {info.gt}" if info.ge is None else f"at least {info.ge}"
+    return f"{least} and at most {info.le}, not {text}"
 
 
 def _with_passwords(settings: Settings) -> Settings:
-    """Puts passwords that stand apart into the URLs that have a user and no password."""
+    """Puts separate passwords into the URLs that have a user but no password."""
     changes = {}
     for name, password_name in _PASSWORD_OF.items():
         url, password = getattr(settings, name), getattr(settings, password_name)
         if url is None or password is None:
             continue
         parts = urlsplit(url)
-        user, at, where = parts.netloc.rpartition("@")
+        user, at, host = parts.netloc.rpartition("@")
         if at and ":" not in user:
-            changes[name] = Secret(urlunsplit(parts._replace(netloc=f"{user}:{quote(password, safe='')}@{where}")))
+            changes[name] = Secret(urlunsplit(parts._replace(netloc=f"{user}:{quote(password, safe='')}@{host}")))
     return msgspec.structs.replace(settings, **changes)
 
 
 def _check(settings: Settings) -> None:
-    """Refuses values that are right one by one but not together."""
-    if settings.database_pool_min > settings.database_pool_max:
-        raise SettingsError(
-            f"DATABASE_POOL_MIN: {settings.database_pool_min} is more than DATABASE_POOL_MAX, "
-            f"{settings.database_pool_max}"
-        )
-    if settings.default_page_size > settings.max_page_size:
-        raise SettingsError(
-            f"DEFAULT_PAGE_SIZE: {settings.default_page_size} is more than MAX_PAGE_SIZE, {settings.max_page_size}"
-        )
-    for variable in ("DATABASE_URL", "DEPLOY_DATABASE_URL", "WORKER_DATABASE_URL"):
-        url = getattr(settings, variable.lower())
-        if url is not None and not url.startswith(("postgresql://", "postgres://")):
-            raise SettingsError(f"{variable}: expected a URL that begins with postgresql://")
-    if settings.redis_url is not None and not settings.redis_url.startswith(("redis://", "rediss://", "unix://")):
-        raise SettingsError("REDIS_URL: expected a URL that begins with redis://, rediss:// or unix://")
+    """Refuses URLs of another scheme, and values that don't go together."""
+    for low, high in (("database_pool_min", "database_pool_max"), ("default_page_size", "max_page_size")):
+        value, limit = getattr(settings, low), getattr(settings, high)
+        if value > limit:
+            raise SettingsError(f"{low.upper()} must be at most {high.upper()} ({limit}), not {value}")
+    for name in _PASSWORD_OF:
+        if not (getattr(settings, name) or "postgresql://").startswith(("postgresql://", "postgres://")):
+            raise SettingsError(f"{name.upper()} must be a URL that begins with postgresql://")
+    if not (settings.redis_url or "redis://").startswith(("redis://", "rediss://", "unix://")):
+        raise SettingsError("REDIS_URL must be a URL that begins with redis://, rediss:// or unix://")
     if settings.jwt_algorithm == "HS256":
         if settings.jwt_secret_key is None and settings.jwt_public_key is not None:
-            raise SettingsError("JWT_ALGORITHM: HS256 takes JWT_SECRET_KEY, but only JWT_PUBLIC_KEY is set")
+            raise SettingsError("JWT_ALGORITHM=HS256 needs JWT_SECRET_KEY, but only JWT_PUBLIC_KEY is set")
     elif settings.jwt_public_key is None:
-        raise SettingsError(f"JWT_PUBLIC_KEY: {settings.jwt_algorithm} needs it")
+        raise SettingsError(f"JWT_ALGORITHM={settings.jwt_algorithm} needs JWT_PUBLIC_KEY, which is not set")

@@ -653,7 +653,7 @@ def test_secrets_are_never_told(make_gateway: Callable[..., Gateway], database: 
 def test_wrong_secret_is_not_shown_in_the_complaint(make_gateway: Callable[..., Gateway]) -> None:
     with pytest.raises(AssertionError) as caught:
         make_gateway(DATABASE_URL="mysql://user:open-sesame@example/db")
-    assert "DATABASE_URL: expected a URL that begins with postgresql://" in str(caught.value)
+    assert "DATABASE_URL must be a URL that begins with postgresql://" in str(caught.value)
     assert "open-sesame" not in str(caught.value)
 
 

@@ -78,49 +78,62 @@ def test_variable_becomes_a_setting(variable: str, text: str, field: str, value:
     assert getattr(load_settings({variable: text}), field) == value
 
 
+WHOLE = "a whole number"
+PORTS = "at least 0 and at most 65535"
+MILLISECONDS = "at least 1 and at most 600000"
+
+
 @pytest.mark.parametrize(
-    ("variable", "text"),
+    ("variable", "text", "complaint"),
     [
-        ("PORT", "eighty"),
-        ("PORT", "-1"),
-        ("PORT", "65536"),
-        ("PORT", "80.5"),
-        ("WORKERS", "0"),
-        ("WORKERS", "many"),
-        ("DATABASE_POOL_MIN", "-1"),
-        ("DATABASE_POOL_MIN", "21"),
-        ("DATABASE_POOL_MAX", "0"),
-        ("DATABASE_ACQUIRE_TIMEOUT_MS", "0"),
-        ("DATABASE_ACQUIRE_TIMEOUT_MS", "2s"),
-        ("DATABASE_STATEMENT_TIMEOUT_MS", "0"),
-        ("DATABASE_STATEMENT_TIMEOUT_MS", "600001"),
-        ("TENANT_CONNECTIONS", "0"),
-        ("TENANT_WAITING", "0"),
-        ("DATABASE_URL", "mysql://localhost/cards"),
-        ("DATABASE_URL", "localhost"),
-        ("DEPLOY_DATABASE_URL", "sqlite://"),
-        ("REDIS_URL", "http://localhost"),
-        ("JWT_ALGORITHM", "none"),
-        ("JWT_ALGORITHM", "HS512"),
-        ("ACCESS_TOKEN_EXPIRE_MINUTES", "0"),
-        ("TRUST_TENANT_HEADER", "maybe"),
-        ("RATE_LIMIT_PER_MINUTE", "-1"),
-        ("MAX_BODY_BYTES", "0"),
-        ("MAX_BODY_BYTES", "8M"),
-        ("IDEMPOTENCY_TTL_HOURS", "0"),
-        ("DEFAULT_PAGE_SIZE", "0"),
-        ("DEFAULT_PAGE_SIZE", "101"),
-        ("MAX_PAGE_SIZE", "1001"),
-        ("ENVIRONMENT", "x" * 65),
-        ("LOG_LEVEL", "loud"),
+        ("PORT", "eighty", f"{WHOLE}, not 'eighty'"),
+        ("PORT", "-1", f"{PORTS}, not -1"),
+        ("PORT", "65536", f"{PORTS}, not 65536"),
+        ("PORT", "80.5", f"{WHOLE}, not '80.5'"),
+        ("PORT", "8_002", f"{WHOLE}, not '8_002'"),
+        ("WORKERS", "0", "at least 1 and at most 64, not 0"),
+        ("WORKERS", "many", f"{WHOLE}, not 'many'"),
+        ("DATABASE_POOL_MIN", "-1", "at least 0 and at most 1000, not -1"),
+        ("DATABASE_POOL_MIN", "21", "at most DATABASE_POOL_MAX (20), not 21"),
+        ("DATABASE_POOL_MAX", "0", "at least 1 and at most 1000, not 0"),
+        ("DATABASE_ACQUIRE_TIMEOUT_MS", "0", f"{MILLISECONDS}, not 0"),
+        ("DATABASE_ACQUIRE_TIMEOUT_MS", "2s", f"{WHOLE}, not '2s'"),
+        ("DATABASE_STATEMENT_TIMEOUT_MS", "0", f"{MILLISECONDS}, not 0"),
+        ("DATABASE_STATEMENT_TIMEOUT_MS", "600001", f"{MILLISECONDS}, not 600001"),
+        ("DATABASE_SHARED_STATEMENTS", "often", "one of when_waiting, always, never, not 'often'"),
+        ("TENANT_CONNECTIONS", "0", "at least 1 and at most 10000, not 0"),
+        ("TENANT_WAITING", "0", "at least 1 and at most 10000, not 0"),
+        ("DATABASE_URL", "mysql://localhost/cards", "a URL that begins with postgresql://"),
+        ("DATABASE_URL", "localhost", "a URL that begins with postgresql://"),
+        ("DEPLOY_DATABASE_URL", "sqlite://", "a URL that begins with postgresql://"),
+        ("WORKER_DATABASE_URL", "db:5432", "a URL that begins with postgresql://"),
+        ("REDIS_URL", "http://localhost", "a URL that begins with redis://, rediss:// or unix://"),
+        ("JWT_ALGORITHM", "none", "one of HS256, RS256, ES256, EdDSA, not 'none'"),
+        ("JWT_ALGORITHM", "HS512", "one of HS256, RS256, ES256, EdDSA, not 'HS512'"),
+        ("ACCESS_TOKEN_EXPIRE_MINUTES", "0", "at least 1 and at most 525600, not 0"),
+        ("TRUST_TENANT_HEADER", "maybe", "true or false, not 'maybe'"),
+        ("DATABASE_PREPARED_STATEMENTS", "2", "true or false, not '2'"),
+        ("RATE_LIMIT_PER_MINUTE", "-1", "at least 0 and at most 10000000, not -1"),
+        ("MAX_BODY_BYTES", "0", "at least 1 and at most 1073741824, not 0"),
+        ("MAX_BODY_BYTES", "8M", f"{WHOLE}, not '8M'"),
+        ("USAGE_RETENTION_DAYS", "ninety", f"{WHOLE}, not 'ninety'"),
+        ("USAGE_RETENTION_DAYS", "0", "at least 1 and at most 36500, not 0"),
+        ("WORKER_HEARTBEAT_SECONDS", "soon", "a number, not 'soon'"),
+        ("WORKER_HEARTBEAT_SECONDS", "nan", "at least 0.5 and at most 3600, not nan"),
+        ("JOB_TIME_LIMIT_SECONDS", "0", "more than 0 and at most 86400, not 0"),
+        ("IDEMPOTENCY_TTL_HOURS", "0", "at least 1 and at most 8760, not 0"),
+        ("DEFAULT_PAGE_SIZE", "0", "at least 1 and at most 1000, not 0"),
+        ("DEFAULT_PAGE_SIZE", "101", "at most MAX_PAGE_SIZE (100), not 101"),
+        ("MAX_PAGE_SIZE", "1001", "at least 1 and at most 1000, not 1001"),
+        ("ENVIRONMENT", "x" * 65, f"at most 64 characters long, not '{'x' * 65}'"),
+        ("LOG_LEVEL", "loud", "one of debug, info, warning, error, not 'loud'"),
+        ("LOG_LEVEL", "a\nb", "one of debug, info, warning, error, not 'a\\nb'"),
     ],
 )
-def test_wrong_value_is_one_line_that_names_its_variable(variable: str, text: str) -> None:
+def test_wrong_value_is_one_line_that_says_what_it_must_be(variable: str, text: str, complaint: str) -> None:
     with pytest.raises(SettingsError) as refused:
         load_settings({variable: text})
-    line = str(refused.value)
-    assert line.startswith(f"{variable}: ")
-    assert "\n" not in line
+    assert str(refused.value) == f"{variable} must be {complaint}"
 
 
 @pytest.mark.parametrize(
@@ -148,8 +161,20 @@ def test_values_that_do_not_go_together_are_one_line_that_names_them(
 def test_refusal_does_not_show_an_address_that_may_hold_a_password(variable: str) -> None:
     with pytest.raises(SettingsError) as refused:
         load_settings({variable: f"ftp://user:{SECRET}@host"})
-    assert str(refused.value).startswith(f"{variable}: ")
+    assert str(refused.value).startswith(f"{variable} must be a URL that begins with ")
     assert SECRET not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"), [(None, "No such file or directory"), (b"\xff", "it is not UTF-8 text")]
+)
+def test_file_of_a_secret_that_cannot_be_read_is_one_line(content: bytes | None, reason: str, tmp_path: Path) -> None:
+    file = tmp_path / "key"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(SettingsError) as refused:
+        load_settings({"JWT_SECRET_KEY_FILE": str(file)})
+    assert str(refused.value) == f"JWT_SECRET_KEY_FILE names {file}, which can't be read: {reason}"
 
 
 def test_settings_do_not_show_their_secrets() -> None:
@@ -177,5 +202,5 @@ def test_command_stops_with_status_2_and_one_line(command: str, tmp_path: Path) 
     assert done.returncode == 2
     assert done.stdout == ""
     (line,) = done.stderr.splitlines()
-    assert line.startswith("cardbase: DATABASE_POOL_MAX: ")
+    assert line == "cardbase: DATABASE_POOL_MAX must be a whole number, not 'none'"
     assert list(tmp_path.iterdir()) == []
