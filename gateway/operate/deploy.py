@@ -1,222 +1,77 @@
-"""Puts db/ into a database: all of it or none of it.
+"""Deploys db/ into a database: all of it or none of it.
 
 One transaction under an advisory lock runs, in this order: db/setup as the deploying role, then as
-cardbase_owner db/functions/foundation, what PgQueuer wants of its tables in schema queue, the migrations not yet
-applied, all other functions, and the policies.
-A ledger in schema deployment remembers what was applied, so that a file without a change is left alone.
+cardbase_owner db/functions/foundation, PgQueuer's changes to its tables in schema queue, the pending migrations,
+all other functions, and the policies.
+A ledger in schema deployment records what was applied, so that unchanged files are not applied again.
 """
 
 import asyncio
-import hashlib
 import json
 import random
-import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from importlib.metadata import version
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import asyncpg
 
-from gateway.database.connect import connect
+from gateway.database.connect import Connection, connect
 from gateway.errors import DATABASE_ERRORS
+from gateway.operate.db_files import DEFAULT_SOURCE, DeployError, File, Tree, read_tree
+
+__all__ = ["ADVISORY_LOCK", "DEFAULT_SOURCE", "OLDEST_SERVER", "DeployError", "connect_as_deployer", "deploy"]
 
 OLDEST_SERVER: Final = 15
 ADVISORY_LOCK: Final = 0x6361726462617365  # "cardbase"
 LOCK_TIMEOUT: Final = "10s"
-"""How long a file may wait for a table: every other query on that table waits behind it."""
-
-_PACKAGED: Final = Path(__file__).parents[1] / "db"
-DEFAULT_SOURCE: Final = _PACKAGED if _PACKAGED.is_dir() else Path(__file__).parents[2] / "db"
+"""How long a file may wait for a lock on a table: all other queries on that table wait behind it."""
 
 _ATTEMPTS: Final = 8
-# Roles are shared by all databases of a cluster and no lock is: deploys into two of them can get in each
-# other's way. Serialization failure, deadlock, and the catalog's "tuple concurrently updated":
+# Roles are shared by all databases of a cluster but locks are not, so deploys into two of its databases can collide:
+# serialization failure, deadlock, and the catalog's "tuple concurrently updated".
 _COLLISIONS: Final = frozenset({"40001", "40P01", "XX000"})
-# In db/setup, which looks before it creates, also "somebody was quicker": unique violation, duplicate object.
+# In db/setup, which checks before it creates, also "it exists by now": unique violation, duplicate object.
 _SETUP_COLLISIONS: Final = _COLLISIONS | {"23505", "42710"}
-
-_MIGRATION_NAME: Final = re.compile(r"(\d{4})_[a-z0-9_]+\.sql")
-
-# What a statement's words cannot hide in: comments, dollar quotes, strings and quoted names.
-_OPAQUE: Final = re.compile(
-    r"""--[^\n]*
-    | /\*.*?\*/
-    | (?<![\w$])(?P<tag>\$(?:[^\W\d]\w*)?\$).*?(?P=tag)
-    | \be'(?:[^'\\]|\\.|'')*'
-    | '(?:[^']|'')*'
-    | "(?:[^"]|"")*"
-    """,
-    re.VERBOSE | re.DOTALL | re.IGNORECASE,
-)
-_TRANSACTION_CONTROL: Final = re.compile(
-    r"(?:^|;)\s*(begin|start|commit|rollback|abort|end|prepare|savepoint|release)\b", re.IGNORECASE
-)
-
-# What of the session must not end the deploy, and what must: the death of the deployer, whose lock would stay for
-# as long as the statement under way. Some platforms of servers before 16 cannot watch for it.
-_LIMITS: Final = """
-do $do$
-begin
-    perform set_config(name, '0', true)
-    from pg_catalog.pg_settings
-    where name in (
-        'statement_timeout', 'lock_timeout', 'transaction_timeout', 'idle_in_transaction_session_timeout'
-    );
-    perform set_config('client_min_messages', 'warning', true);
-    begin
-        perform set_config('client_connection_check_interval', '1s', true);
-    exception
-        when invalid_parameter_value then null;
-    end;
-end;
-$do$
-"""
-
-# Stored expressions are taken as they are stored: pg_get_expr and pg_get_functiondef would lock tables.
-_CATALOG: Final = r"""
-with ours as (
-    select oid
-    from pg_namespace
-    where nspowner = 'cardbase_owner'::regrole and nspname <> 'deployment'
-),
-described (name, definition) as (
-    select
-        format('function %s', routine.oid::regprocedure),
-        concat_ws(
-            E'\n',
-            to_jsonb(routine) - 'oid' - 'proacl',
-            (
-                select string_agg(entry::text, ',' order by entry::text)
-                from unnest(coalesce(routine.proacl, acldefault('f', routine.proowner))) as entry
-            )
-        )
-    from pg_proc as routine
-    where routine.pronamespace in (table ours)
-    union all
-    select
-        format('table %s', relation.oid::regclass),
-        concat_ws(
-            E'\n',
-            relation.relowner::regrole,
-            relation.relrowsecurity,
-            relation.relforcerowsecurity,
-            (select string_agg(entry::text, ',' order by entry::text) from unnest(relation.relacl) as entry),
-            (
-                select string_agg(concat(attname, ' ', entry), ',' order by attname, entry::text)
-                from pg_attribute as attribute
-                cross join unnest(attribute.attacl) as entry
-                where attribute.attrelid = relation.oid and not attribute.attisdropped
-            )
-        )
-    from pg_class as relation
-    where relation.relnamespace in (table ours)
-        and relation.relkind in ('r', 'p', 'v', 'm', 'S', 'f')
-        and not relation.relispartition
-    union all
-    select
-        format('policy "%s" on %s', policy.polname, policy.polrelid::regclass),
-        concat_ws(
-            E'\n',
-            policy.polcmd,
-            policy.polpermissive,
-            (
-                select string_agg(case role when 0 then 'public' else role::regrole::text end, ',')
-                from unnest(policy.polroles) as role
-            ),
-            coalesce(policy.polqual::text, '-'),
-            coalesce(policy.polwithcheck::text, '-')
-        )
-    from pg_policy as policy
-    join pg_class as relation on relation.oid = policy.polrelid
-    where relation.relnamespace in (table ours)
-    union all
-    -- Where it is, db/policies makes a table of its type.
-    select
-        format('extension %s', extension.extname),
-        extension.extname
-    from pg_extension as extension
-    where extension.extname = 'vector'
-)
-select name, encode(sha256(convert_to(definition, 'UTF8')), 'hex') as sha256
-from described
-"""
-
-
-class DeployError(Exception):
-    """The deploy was refused or failed, and the database is as it was. The message is one line."""
 
 
 class _Collision(DeployError):
-    """Another deploy changed the same rows of a catalog at the same moment: the same may pass next time."""
-
-
-@dataclass(frozen=True)
-class _File:
-    """A file of db/, named by its path within; line ends as on Unix, so that a checkout's don't matter."""
-
-    path: str
-    text: str
-
-    @property
-    def name(self) -> str:
-        return self.path.rpartition("/")[2]
-
-    @property
-    def sha256(self) -> str:
-        return hashlib.sha256(self.text.encode()).hexdigest()
-
-
-@dataclass(frozen=True)
-class _Tree:
-    """The files of db/ in the order they are applied."""
-
-    setup: list[_File]
-    foundation: list[_File]
-    queue: _File
-    migrations: list[_File]
-    functions: list[_File]
-    policies: list[_File]
-
-    @property
-    def repeatable(self) -> list[_File]:
-        return [*self.foundation, self.queue, *self.functions, *self.policies]
+    """Another deploy changed the same rows of a catalog at the same time: a retry may succeed."""
 
 
 @dataclass(frozen=True)
 class _Ledger:
-    """What the database says was applied to it."""
+    """What was applied to the database, according to itself."""
 
     migrations: Mapping[str, str]
     files: Mapping[str, str]
     fingerprint: Mapping[str, str]
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Plan:
-    """What to apply, and the lines that say so."""
+    """What to apply, which paths to remove from the ledger, and the lines that say so."""
 
-    migrations: list[_File]
-    files: list[_File]
+    migrations: list[File]
+    files: list[File]
     forgotten: list[str]
-    lines: list[str] = field(default_factory=list)
+    lines: list[str]
 
 
 async def deploy(
     url: str, *, check: bool = False, everything: bool = False, source: Path = DEFAULT_SOURCE
 ) -> list[str]:
-    """Brings a database to the state of the files in `source`; answers a line for each thing that changed.
+    """Brings a database to the state of the files in `source`. Returns a line for each thing that changed.
 
     url         a role that is a superuser, or may create roles (createrole) and create in the database
     check       everything is run and rolled back: nothing changes, and a file that would fail fails here
-    everything  functions and policies are applied also where neither they nor the catalog changed
+    everything  functions and policies are applied even if neither they nor the catalog changed
 
-    No lines: there was nothing to do, and nothing was written. When the catalog differs from what the last
-    deploy left behind, all functions and policies are applied again. Raises DeployError.
+    No lines: there was nothing to do, and nothing was written. If the catalog differs from what the last deploy
+    left behind, all functions and policies are applied again. Raises DeployError.
     """
-    tree = _read_tree(source)
-    connection = await _connect(url)
+    tree = read_tree(source)
+    connection = await connect_as_deployer(url, "cardbase deploy")
     try:
         for attempt in range(1, _ATTEMPTS + 1):
             try:
@@ -236,10 +91,11 @@ async def deploy(
         await connection.close()
 
 
-async def _connect(url: str) -> "asyncpg.Connection[asyncpg.Record]":
+async def connect_as_deployer(url: str, application_name: str) -> Connection:
+    """Connects to a database that can be deployed to. Raises DeployError."""
     try:
-        # A transaction pooler between us and the server could not keep prepared statements.
-        connection = await connect(url, "cardbase deploy")
+        # Without prepared statements: a transaction pooler in between could not keep them.
+        connection = await connect(url, application_name)
     except (*DATABASE_ERRORS, ValueError) as error:
         raise DeployError(f"cannot connect to the database: {_one_line(error)}") from error
     version, encoding = connection.get_server_version(), connection.get_settings().server_encoding
@@ -248,12 +104,12 @@ async def _connect(url: str) -> "asyncpg.Connection[asyncpg.Record]":
     await connection.close()
     if encoding != "UTF8":
         raise DeployError(f"the database's encoding is {encoding}: create one with encoding 'UTF8'")
-    raise DeployError(f"the server is PostgreSQL {version.major}: {OLDEST_SERVER} or newer is needed")
+    raise DeployError(f"the server is PostgreSQL {version.major}, but {OLDEST_SERVER} is the oldest supported version")
 
 
-async def _deploy(connection: "asyncpg.Connection[asyncpg.Record]", tree: _Tree, *, everything: bool) -> list[str]:
+async def _deploy(connection: Connection, tree: Tree, *, everything: bool) -> list[str]:
     """Runs the deploy within the open transaction."""
-    await connection.execute(_LIMITS)
+    await connection.execute(_query("limits"))
     await connection.execute(f"select pg_catalog.pg_advisory_xact_lock({ADVISORY_LOCK})")
     await connection.execute(f"set local lock_timeout = '{LOCK_TIMEOUT}'")
 
@@ -269,7 +125,7 @@ async def _deploy(connection: "asyncpg.Connection[asyncpg.Record]", tree: _Tree,
     after = await _fingerprint(connection)
     if ledger.fingerprint and not plan.migrations and not plan.forgotten and not _changed(plan.files, ledger):
         lines += (
-            f"{name}: still differs, and no file makes it so; taken as it is"
+            f"{name}: still differs, and no file changes it back; accepted as it is"
             for name in _differences(ledger.fingerprint, after)
             if before.get(name) == after.get(name)
         )
@@ -282,93 +138,56 @@ async def _deploy(connection: "asyncpg.Connection[asyncpg.Record]", tree: _Tree,
     return lines
 
 
-# --- what there is ------------------------------------------------------------------------------------------
+# --- what the database has ----------------------------------------------------------------------------------
 
 
-def _read_tree(source: Path) -> _Tree:
-    if not (source / "setup").is_dir():
-        raise DeployError(f"{source} holds no folder setup: it is not a db folder")
-    folders = sorted(folder for folder in (source / "functions").glob("*") if folder.is_dir())
-    tree = _Tree(
-        setup=_read_files(source, source / "setup"),
-        foundation=_read_files(source, source / "functions" / "foundation"),
-        queue=_File("PgQueuer", version("pgqueuer")),
-        migrations=_read_files(source, source / "migrations"),
-        functions=[file for folder in folders if folder.name != "foundation" for file in _read_files(source, folder)],
-        policies=_read_files(source, source / "policies"),
-    )
-    numbers: dict[str, str] = {}
-    for migration in tree.migrations:
-        if not (match := _MIGRATION_NAME.fullmatch(migration.name)):
-            raise DeployError(f"{migration.path}: a migration is named like 0001_what_it_does.sql")
-        if other := numbers.get(match[1]):
-            raise DeployError(f"{migration.path}: its number is taken by {other}")
-        numbers[match[1]] = migration.name
-    return tree
-
-
-def _read_files(source: Path, folder: Path) -> list[_File]:
-    files = []
-    for path in sorted(folder.glob("*.sql")):
-        name = path.relative_to(source).as_posix()
-        try:
-            file = _File(name, path.read_text(encoding="utf-8-sig"))
-        except (OSError, UnicodeDecodeError) as error:
-            raise DeployError(f"{name}: {_one_line(error)}") from error
-        _refuse_transaction_control(file)
-        files.append(file)
-    return files
-
-
-def _refuse_transaction_control(file: _File) -> None:
-    """A "commit" in a file would end the one transaction, and half a deploy would stay."""
-    visible = _OPAQUE.sub(lambda hidden: re.sub(r"[^\n]", " ", hidden[0]), file.text)
-    has_sql_bodies = re.search(r"\bbegin\s+atomic\b", visible, re.IGNORECASE)
-    for match in _TRANSACTION_CONTROL.finditer(visible):
-        if not (has_sql_bodies and match[1].lower() == "end"):
-            line, word = visible.count("\n", 0, match.start(1)) + 1, match[1].lower()
-            raise DeployError(f"{file.path}:{line}: no {word!r} here: a deploy is one transaction")
-
-
-async def _read_ledger(connection: "asyncpg.Connection[asyncpg.Record]") -> _Ledger:
-    migrations = await connection.fetch("select name, sha256 from deployment.migrations")
-    files = await connection.fetch("select path, sha256 from deployment.files")
-    fingerprint = await connection.fetchval("select fingerprint from deployment.state")
+async def _read_ledger(connection: Connection) -> _Ledger:
     return _Ledger(
-        migrations={row["name"]: row["sha256"] for row in migrations},
-        files={row["path"]: row["sha256"] for row in files},
-        fingerprint=json.loads(fingerprint),
+        migrations=dict(await connection.fetch("select name, sha256 from deployment.migrations")),
+        files=dict(await connection.fetch("select path, sha256 from deployment.files")),
+        fingerprint=json.loads(await connection.fetchval("select fingerprint from deployment.state")),
     )
 
 
-async def _fingerprint(connection: "asyncpg.Connection[asyncpg.Record]") -> dict[str, str]:
-    """SHA-256 of each object that function and policy files make: its definition, owner and grants."""
-    await connection.execute("set local search_path = pg_catalog, pg_temp")  # names are shown as it says
-    return {row["name"]: row["sha256"] for row in await connection.fetch(_CATALOG)}
+async def _fingerprint(connection: Connection) -> dict[str, str]:
+    """The SHA-256 of the definition, owner and grants of each object that function and policy files create."""
+    await connection.execute("set local search_path = pg_catalog, pg_temp")  # it decides how names are shown
+    return dict(await connection.fetch(_query("fingerprint")))
+
+
+def _query(name: str) -> str:
+    """A query of the deploy itself. It belongs to this program, whatever tree is being deployed."""
+    return (DEFAULT_SOURCE / "deploy" / f"{name}.sql").read_text(encoding="utf-8")
 
 
 # --- what to do ---------------------------------------------------------------------------------------------
 
 
-def _plan(tree: _Tree, ledger: _Ledger, fingerprint: Mapping[str, str], *, everything: bool) -> _Plan:
-    plan = _Plan(
-        migrations=_pending(tree.migrations, ledger.migrations),
-        files=_changed(tree.repeatable, ledger),
-        forgotten=sorted(ledger.files.keys() - {file.path for file in tree.repeatable}),
-    )
+def _plan(tree: Tree, ledger: _Ledger, fingerprint: Mapping[str, str], *, everything: bool) -> _Plan:
+    migrations, files = _pending(tree.migrations, ledger.migrations), _changed(tree.repeatable, ledger)
+    forgotten = sorted(ledger.files.keys() - {file.path for file in tree.repeatable})
+    moved = _moved(forgotten, (file.path for file in files if file.path not in ledger.files))
     drift = _differences(ledger.fingerprint, fingerprint) if ledger.files else []
-    plan.lines += (f"{name}: differs from what the last deploy left" for name in drift)
-    plan.lines += (f"{file.path}: new" for file in plan.migrations)
-    plan.lines += (f"{file.path}: {'changed' if file.path in ledger.files else 'new'}" for file in plan.files)
-    plan.lines += (f"{path}: gone; what it made stays until a migration drops it" for path in plan.forgotten)
+
+    lines = [f"{name}: differs from what the last deploy left" for name in drift]
+    lines += (f"{file.path}: new" for file in migrations)
+    for file in files:
+        old = moved.get(file.path, file.path)
+        has_changed = ledger.files.get(old) != file.sha256
+        if old != file.path:
+            lines.append(f"{file.path}: moved from {old}{', and changed' if has_changed else ''}")
+        else:
+            lines.append(f"{file.path}: {'changed' if file.path in ledger.files else 'new'}")
+    gone = (path for path in forgotten if path not in moved.values())
+    lines += (f"{path}: gone; what it made stays until a migration drops it" for path in gone)
     # A migration may have dropped what an unchanged file makes, for example a table with its policies.
-    if (drift or everything or plan.migrations) and len(plan.files) < len(tree.repeatable):
-        plan.lines.append("all other functions and policies: applied again")
-        plan.files = tree.repeatable
-    return plan
+    if (drift or everything or migrations) and len(files) < len(tree.repeatable):
+        lines.append("all other functions and policies: applied again")
+        files = tree.repeatable
+    return _Plan(migrations, files, forgotten, lines)
 
 
-def _pending(migrations: list[_File], applied: Mapping[str, str]) -> list[_File]:
+def _pending(migrations: list[File], applied: Mapping[str, str]) -> list[File]:
     """The migrations to apply. Raises DeployError unless they continue those that were applied."""
     present = {file.name: file for file in migrations}
     for name, sha256 in sorted(applied.items()):
@@ -385,8 +204,19 @@ def _pending(migrations: list[_File], applied: Mapping[str, str]) -> list[_File]
     return pending
 
 
-def _changed(files: list[_File], ledger: _Ledger) -> list[_File]:
+def _changed(files: list[File], ledger: _Ledger) -> list[File]:
     return [file for file in files if ledger.files.get(file.path) != file.sha256]
+
+
+def _moved(old_paths: Iterable[str], new_paths: Iterable[str]) -> dict[str, str]:
+    """New path to old path of the files that changed folders: a file is named after the one thing that it makes."""
+
+    def key(path: str) -> tuple[str, str]:
+        parts = path.split("/")
+        return parts[0], parts[-1]
+
+    old = {key(path): path for path in old_paths}
+    return {path: old.pop(key(path)) for path in new_paths if key(path) in old}
 
 
 def _differences(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
@@ -396,8 +226,8 @@ def _differences(before: Mapping[str, str], after: Mapping[str, str]) -> list[st
 # --- doing it -----------------------------------------------------------------------------------------------
 
 
-async def _set_up(connection: "asyncpg.Connection[asyncpg.Record]", files: list[_File]) -> list[str]:
-    """Runs the setup files, which look before they change something and say so by "raise info"."""
+async def _set_up(connection: Connection, files: list[File]) -> list[str]:
+    """Runs the setup files, which check before they change something and report it by `raise info`."""
     lines: list[str] = []
 
     def listen(_: object, message: asyncpg.PostgresLogMessage) -> None:
@@ -408,18 +238,18 @@ async def _set_up(connection: "asyncpg.Connection[asyncpg.Record]", files: list[
     try:
         for file in files:
             await _run(connection, file, collisions=_SETUP_COLLISIONS)
-        await asyncio.sleep(0)  # asyncpg hands messages on in the loop's next round
+        await asyncio.sleep(0)  # asyncpg calls listeners in the event loop's next iteration
     finally:
         connection.remove_log_listener(listen)
     await connection.execute("set local role cardbase_owner")
     return lines
 
 
-async def _apply(connection: "asyncpg.Connection[asyncpg.Record]", tree: _Tree, plan: _Plan) -> None:
+async def _apply(connection: Connection, tree: Tree, plan: _Plan) -> None:
     chosen = {file.path for file in plan.files}
-    # A function can only be handed to a role that may create in its schema: it may, for this transaction.
-    handed_to = "cardbase_api, cardbase_maintenance, cardbase_finder, cardbase_authenticator, cardbase_dispatcher"
-    await connection.execute(f"grant create on schema app, api to {handed_to}")
+    # The new owner of a function must be allowed to create in its schema: for this transaction it is.
+    owners = "cardbase_api, cardbase_maintenance, cardbase_finder, cardbase_authenticator, cardbase_dispatcher"
+    await connection.execute(f"grant create on schema app, api to {owners}")
     for files in (tree.foundation, [tree.queue], plan.migrations, tree.functions, tree.policies):
         for file in files:
             if files is plan.migrations or file.path in chosen:
@@ -429,7 +259,7 @@ async def _apply(connection: "asyncpg.Connection[asyncpg.Record]", tree: _Tree, 
                 else:
                     await _run(connection, file)
     await connection.execute("set local role cardbase_owner")
-    await connection.execute(f"revoke create on schema app, api from {handed_to}")
+    await connection.execute(f"revoke create on schema app, api from {owners}")
 
     await connection.executemany(
         "insert into deployment.migrations (name, sha256) values ($1, $2)",
@@ -443,13 +273,8 @@ async def _apply(connection: "asyncpg.Connection[asyncpg.Record]", tree: _Tree, 
     await connection.execute("delete from deployment.files where path = any($1)", plan.forgotten)
 
 
-async def _run(
-    connection: "asyncpg.Connection[asyncpg.Record]",
-    file: _File,
-    *,
-    collisions: frozenset[str] = _COLLISIONS,
-) -> None:
-    # Before each file, so that none sees what another one set.
+async def _run(connection: Connection, file: File, *, collisions: frozenset[str] = _COLLISIONS) -> None:
+    # Before each file, so that no file depends on what another one set.
     await connection.execute("set local search_path = pg_catalog, pg_temp")
     try:
         await connection.execute(file.text)
@@ -460,9 +285,9 @@ async def _run(
         raise kind(f"{file.path}{line}: {_one_line(error)}") from error
 
 
-async def _upgrade_queue(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
-    """Brings PgQueuer's tables to what the installed version of it wants."""
-    from gateway.worker.queue import upgrade_tables  # here, for it takes a while to load and is seldom needed
+async def _upgrade_queue(connection: Connection) -> None:
+    """Brings PgQueuer's tables to what its installed version expects."""
+    from gateway.worker.queue import upgrade_tables  # slow to load, and seldom needed
 
     await connection.execute("set local search_path = pg_catalog, pg_temp")
     try:
@@ -474,6 +299,6 @@ async def _upgrade_queue(connection: "asyncpg.Connection[asyncpg.Record]") -> No
 def _one_line(error: Exception) -> str:
     if not isinstance(error, asyncpg.PostgresError):
         return " ".join(str(error).split()) or type(error).__name__
-    said = [error.args[0], getattr(error, "detail", None), getattr(error, "hint", None)]
-    text = " ".join(" ".join(str(part).split()) for part in said if part)
+    parts = (error.args[0], getattr(error, "detail", None), getattr(error, "hint", None))
+    text = " ".join(" ".join(str(part).split()) for part in parts if part)
     return f"{text} (SQLSTATE {error.sqlstate})"

@@ -210,6 +210,27 @@ def test_removed_file_is_reported_once(tree: Tree, deployed: Database) -> None:
     assert tree.deploy(deployed) == []
 
 
+@pytest.mark.parametrize(("added", "how"), [("", ""), ("-- more", ", and changed")], ids=["as it was", "changed"])
+def test_moved_file_is_reported_as_moved(tree: Tree, deployed: Database, added: str, how: str) -> None:
+    path, moved = "functions/things/count_things.sql", "functions/counts/count_things.sql"
+    (tree.folder / path).unlink()
+    tree.write(moved, FILES[path] + added)
+    assert tree.deploy(deployed) == [f"{moved}: moved from {path}{how}"]
+    assert deployed.execute("select path from deployment.files where path like '%count_things.sql'") == moved
+    assert tree.deploy(deployed) == []
+
+
+def test_removed_file_is_gone_though_another_has_its_name(tree: Tree, deployed: Database) -> None:
+    tree.write("functions/things/things.sql", "select 1;")
+    tree.deploy(deployed)
+    (tree.folder / "functions/things/things.sql").unlink()
+    tree.write("functions/things/others.sql", "select 1;")
+    assert tree.deploy(deployed) == [
+        "functions/things/others.sql: new",
+        "functions/things/things.sql: gone; what it made stays until a migration drops it",
+    ]
+
+
 def test_line_ends_of_a_checkout_are_no_change(tree: Tree, deployed: Database) -> None:
     for path, text in FILES.items():
         (tree.folder / path).write_bytes(text.replace("\n", "\r\n").encode())
@@ -365,7 +386,7 @@ def test_migration_before_an_applied_one_is_refused(tree: Tree, deployed: Databa
 
 @pytest.mark.parametrize(
     ("name", "complaint"),
-    [("0001_again.sql", "its number is taken by 0001"), ("2_short.sql", "is named like 0001_what_it_does.sql")],
+    [("0001_again.sql", "its number is taken by 0001"), ("2_short.sql", "must be named like 0001_what_it_does.sql")],
 )
 def test_migration_with_a_wrong_name_is_refused(
     tree: Tree, empty_database: Database, name: str, complaint: str
@@ -409,7 +430,7 @@ def test_drift_that_no_file_repairs_is_named_and_taken(tree: Tree, deployed: Dat
     assert tree.deploy(deployed) == [
         "table app.things: differs from what the last deploy left",
         "all other functions and policies: applied again",
-        "table app.things: still differs, and no file makes it so; taken as it is",
+        "table app.things: still differs, and no file changes it back; accepted as it is",
     ]
     assert tree.deploy(deployed) == []
 

@@ -1,0 +1,113 @@
+"""The files of db/, in the order in which a deploy applies them."""
+
+import hashlib
+import re
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Final
+
+_PACKAGED: Final = Path(__file__).parents[1] / "db"
+DEFAULT_SOURCE: Final = _PACKAGED if _PACKAGED.is_dir() else Path(__file__).parents[2] / "db"
+
+_MIGRATION_NAME: Final = re.compile(r"(\d{4})_[a-z0-9_]+\.sql")
+
+# Comments, dollar quotes, strings and quoted names: a word in them is no statement.
+_OPAQUE: Final = re.compile(
+    r"""--[^\n]*
+    | /\*.*?\*/
+    | (?<![\w$])(?P<tag>\$(?:[^\W\d]\w*)?\$).*?(?P=tag)
+    | \be'(?:[^'\\]|\\.|'')*'
+    | '(?:[^']|'')*'
+    | "(?:[^"]|"")*"
+    """,
+    re.VERBOSE | re.DOTALL | re.IGNORECASE,
+)
+_TRANSACTION_CONTROL: Final = re.compile(
+    r"(?:^|;)\s*(begin|start|commit|rollback|abort|end|prepare|savepoint|release)\b", re.IGNORECASE
+)
+
+
+class DeployError(Exception):
+    """The deploy was refused or failed, and the database is unchanged. The message is one line."""
+
+
+@dataclass(frozen=True)
+class File:
+    """A file of db/. Its path is relative to db/; its line ends are Unix ones, whatever the checkout has."""
+
+    path: str
+    text: str
+
+    @property
+    def name(self) -> str:
+        """The last part of the path."""
+        return self.path.rpartition("/")[2]
+
+    @property
+    def sha256(self) -> str:
+        """The hash of the text, in hexadecimal."""
+        return hashlib.sha256(self.text.encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Tree:
+    """The files of db/. Migrations are applied once, the repeatable ones whenever they change."""
+
+    setup: list[File]
+    foundation: list[File]
+    queue: File
+    """No file, but the version of PgQueuer, whose tables are brought up to date when it changes."""
+    migrations: list[File]
+    functions: list[File]
+    policies: list[File]
+
+    @property
+    def repeatable(self) -> list[File]:
+        """All that is applied whenever it changes."""
+        return [*self.foundation, self.queue, *self.functions, *self.policies]
+
+
+def read_tree(source: Path) -> Tree:
+    """Reads a db folder. Raises DeployError if it isn't one, or if a file can't be deployed."""
+    if not (source / "setup").is_dir():
+        raise DeployError(f"{source} has no subfolder setup: it is not a db folder")
+    folders = sorted(folder for folder in (source / "functions").glob("*") if folder.is_dir())
+    tree = Tree(
+        setup=_read_files(source, source / "setup"),
+        foundation=_read_files(source, source / "functions" / "foundation"),
+        queue=File("PgQueuer", version("pgqueuer")),
+        migrations=_read_files(source, source / "migrations"),
+        functions=[file for folder in folders if folder.name != "foundation" for file in _read_files(source, folder)],
+        policies=_read_files(source, source / "policies"),
+    )
+    numbers: dict[str, str] = {}
+    for migration in tree.migrations:
+        if not (match := _MIGRATION_NAME.fullmatch(migration.name)):
+            raise DeployError(f"{migration.path}: a migration must be named like 0001_what_it_does.sql")
+        if (other := numbers.setdefault(match[1], migration.name)) != migration.name:
+            raise DeployError(f"{migration.path}: its number is taken by {other}")
+    return tree
+
+
+def _read_files(source: Path, folder: Path) -> list[File]:
+    files = []
+    for path in sorted(folder.glob("*.sql")):
+        name = path.relative_to(source).as_posix()
+        try:
+            file = File(name, path.read_text(encoding="utf-8-sig"))
+        except (OSError, UnicodeDecodeError) as error:
+            raise DeployError(f"{name}: {error}") from error
+        _refuse_transaction_control(file)
+        files.append(file)
+    return files
+
+
+def _refuse_transaction_control(file: File) -> None:
+    """A `commit` in a file would end the one transaction of the deploy and leave half of it in the database."""
+    visible = _OPAQUE.sub(lambda hidden: re.sub(r"[^\n]", " ", hidden[0]), file.text)
+    has_sql_bodies = re.search(r"\bbegin\s+atomic\b", visible, re.IGNORECASE)
+    for match in _TRANSACTION_CONTROL.finditer(visible):
+        if not (has_sql_bodies and match[1].lower() == "end"):
+            line, word = visible.count("\n", 0, match.start(1)) + 1, match[1].lower()
+            raise DeployError(f"{file.path}:{line}: no {word!r} here: a deploy is one transaction")
