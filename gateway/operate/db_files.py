@@ -10,6 +10,9 @@ from typing import Final
 _PACKAGED: Final = Path(__file__).parents[1] / "db"
 DEFAULT_SOURCE: Final = _PACKAGED if _PACKAGED.is_dir() else Path(__file__).parents[2] / "db"
 
+QUEUE: Final = "PgQueuer"
+"""Takes the place of a file: its tables are upgraded when its version changes."""
+
 _MIGRATION_NAME: Final = re.compile(r"(\d{4})_[a-z0-9_]+\.sql")
 
 # Comments, dollar quotes, strings and quoted names: a word in them is no statement.
@@ -52,34 +55,31 @@ class File:
 
 @dataclass(frozen=True)
 class Tree:
-    """The files of db/. Migrations are applied once, the repeatable ones whenever they change."""
+    """The files of db/. Migrations are applied once, in between the others, which are applied whenever they change."""
 
     setup: list[File]
-    foundation: list[File]
-    queue: File
-    """No file, but the version of PgQueuer, whose tables are brought up to date when it changes."""
+    before: list[File]
+    """What migrations may use."""
     migrations: list[File]
-    functions: list[File]
-    policies: list[File]
+    after: list[File]
 
     @property
     def repeatable(self) -> list[File]:
         """All that is applied whenever it changes."""
-        return [*self.foundation, self.queue, *self.functions, *self.policies]
+        return self.before + self.after
 
 
 def read_tree(source: Path) -> Tree:
     """Reads a db folder. Raises DeployError if it isn't one, or if a file can't be deployed."""
     if not (source / "setup").is_dir():
         raise DeployError(f"{source} has no subfolder setup: it is not a db folder")
-    folders = sorted(folder for folder in (source / "functions").glob("*") if folder.is_dir())
+    functions = _read_files(source, "functions/*/*.sql")
+    foundation = [file for file in functions if file.path.startswith("functions/foundation/")]
     tree = Tree(
-        setup=_read_files(source, source / "setup"),
-        foundation=_read_files(source, source / "functions" / "foundation"),
-        queue=File("PgQueuer", version("pgqueuer")),
-        migrations=_read_files(source, source / "migrations"),
-        functions=[file for folder in folders if folder.name != "foundation" for file in _read_files(source, folder)],
-        policies=_read_files(source, source / "policies"),
+        setup=_read_files(source, "setup/*.sql"),
+        before=[*foundation, File(QUEUE, version("pgqueuer"))],
+        migrations=_read_files(source, "migrations/*.sql"),
+        after=[*(file for file in functions if file not in foundation), *_read_files(source, "policies/*.sql")],
     )
     numbers: dict[str, str] = {}
     for migration in tree.migrations:
@@ -90,9 +90,9 @@ def read_tree(source: Path) -> Tree:
     return tree
 
 
-def _read_files(source: Path, folder: Path) -> list[File]:
+def _read_files(source: Path, pattern: str) -> list[File]:
     files = []
-    for path in sorted(folder.glob("*.sql")):
+    for path in sorted(source.glob(pattern)):
         name = path.relative_to(source).as_posix()
         try:
             file = File(name, path.read_text(encoding="utf-8-sig"))

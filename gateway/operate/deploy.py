@@ -18,7 +18,7 @@ import asyncpg
 
 from gateway.database.connect import Connection, connect
 from gateway.errors import DATABASE_ERRORS
-from gateway.operate.db_files import DEFAULT_SOURCE, DeployError, File, Tree, read_tree
+from gateway.operate.db_files import DEFAULT_SOURCE, QUEUE, DeployError, File, Tree, read_tree
 
 __all__ = ["ADVISORY_LOCK", "DEFAULT_SOURCE", "OLDEST_SERVER", "DeployError", "connect_as_deployer", "deploy"]
 
@@ -246,18 +246,14 @@ async def _set_up(connection: Connection, files: list[File]) -> list[str]:
 
 
 async def _apply(connection: Connection, tree: Tree, plan: _Plan) -> None:
-    chosen = {file.path for file in plan.files}
+    chosen = {file.path for file in (*plan.migrations, *plan.files)}
     # The new owner of a function must be allowed to create in its schema: for this transaction it is.
     owners = "cardbase_api, cardbase_maintenance, cardbase_finder, cardbase_authenticator, cardbase_dispatcher"
     await connection.execute(f"grant create on schema app, api to {owners}")
-    for files in (tree.foundation, [tree.queue], plan.migrations, tree.functions, tree.policies):
-        for file in files:
-            if files is plan.migrations or file.path in chosen:
-                await connection.execute("set local role cardbase_owner")
-                if file is tree.queue:
-                    await _upgrade_queue(connection)
-                else:
-                    await _run(connection, file)
+    for file in (*tree.before, *tree.migrations, *tree.after):
+        if file.path in chosen:
+            await connection.execute("set local role cardbase_owner")
+            await (_upgrade_queue(connection) if file.path == QUEUE else _run(connection, file))
     await connection.execute("set local role cardbase_owner")
     await connection.execute(f"revoke create on schema app, api from {owners}")
 

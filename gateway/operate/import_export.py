@@ -1,7 +1,4 @@
-"""Files of cards into a gateway and out of it: `cardbase import` and `cardbase export`.
-
-A file is JSON lines, each a body for POST /api/v1/cards/batch.
-"""
+"""`cardbase import` and `cardbase export`: files of JSON lines, each a body for POST /api/v1/cards/batch."""
 
 import asyncio
 import hashlib
@@ -15,14 +12,14 @@ import msgspec
 CONCURRENCY: Final = 16
 ATTEMPTS: Final = 5
 PAGE_BYTES: Final = 1_000_000
-"""About how much an export reads at a time, and writes on one line."""
+"""How much an export reads at a time, and writes on one line, roughly."""
 FIRST_PAGE: Final = 20
-"""Cards on the first page, before their size is known."""
+"""Cards on the first page, whose size is not known yet."""
 LONGEST_PAGE: Final = 1000
 
 
 class Summary(msgspec.Struct):
-    """What an import did. failed: a line's number (from 1) and what the gateway said of it."""
+    """The result of an import. failed: the number (from 1) of each line that failed, and why."""
 
     created: int = 0
     existing: int = 0
@@ -30,7 +27,7 @@ class Summary(msgspec.Struct):
 
 
 class _ExportedCard(msgspec.Struct, omit_defaults=True):
-    """What a card is created from."""
+    """The part of a card that a batch request may contain."""
 
     card_type: str
     content: msgspec.Raw
@@ -49,12 +46,12 @@ class _Counts(msgspec.Struct):
 
 
 def idempotency_key(line: bytes) -> str:
-    """The key of a line: the same line is the same request, in every run."""
+    """The key for a line: the same line is the same request, in every run."""
     return f"import-{hashlib.sha256(line).hexdigest()}"
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    """The file's lines that are not empty, with their numbers from 1."""
+    """The lines of a file that are not blank, with their numbers from 1."""
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
             if line := line.strip():
@@ -64,9 +61,9 @@ def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
 async def import_lines(
     lines: Iterable[tuple[int, bytes]], *, url: str, headers: dict[str, str], advance: Callable[[], None]
 ) -> Summary:
-    """Sends lines to a gateway, several at once, each with a key made of it, so that a second run creates nothing.
+    """Sends lines to a gateway, several at a time, each with its `idempotency_key`: a second run creates nothing.
 
-    Reads no further ahead than it sends. A line that fails is kept in the summary and the others go on.
+    Reads lines only when it sends them. A line that fails is listed in the summary, and the others continue.
     """
     summary = Summary()
     source = iter(lines)
@@ -91,8 +88,8 @@ async def import_lines(
 async def export_lines(*, url: str, headers: dict[str, str], card_type: str | None) -> AsyncIterator[bytes]:
     """A tenant's active cards, newest first, as the lines of a file.
 
-    One page is in memory at a time; its length follows the size of the cards. Raises ValueError with the gateway's
-    refusal.
+    One page at a time is in memory; its length depends on the size of the cards. Raises ValueError if the gateway
+    refuses a request.
     """
     filters = {} if card_type is None else {"card_type": card_type}
     cursor: str | None = None
@@ -112,18 +109,18 @@ async def export_lines(*, url: str, headers: dict[str, str], card_type: str | No
 
 
 async def _send(client: httpx.AsyncClient, line: bytes) -> _Counts:
-    """Sends one line. Raises ValueError with its refusal."""
+    """Sends one line. Raises ValueError if it is refused."""
     headers = {"Idempotency-Key": idempotency_key(line), "Content-Type": "application/json"}
     response = await _request(client, "POST", "/api/v1/cards/batch", content=line, headers=headers)
     counts = msgspec.json.decode(response.content, type=_Counts)
-    # A replay answers what the first request was told: this run created none of it.
+    # A replay repeats the response to the first request: this run created none of its cards.
     if response.headers.get("x-idempotency-cache") == "HIT":
         return _Counts(0, counts.created_count + counts.existing_count)
     return counts
 
 
 async def _request(client: httpx.AsyncClient, method: str, path: str, **arguments: Any) -> httpx.Response:
-    """Sends a request that may be repeated, again while the gateway is busy. Raises ValueError with its refusal."""
+    """Sends a repeatable request, and retries it while the gateway is busy. Raises ValueError if it is refused."""
     for attempt in range(1, ATTEMPTS + 1):
         try:
             response = await client.request(method, path, **arguments)

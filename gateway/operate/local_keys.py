@@ -1,7 +1,7 @@
-"""Keys for a machine of one's own: with them people can sign in to what `cardbase serve` starts there.
+"""Keys for a developer's machine, so that people can sign in to what `cardbase serve` starts there.
 
-They are made once and kept beside the embedded database, for its owner alone. Where a key is set, or the database is
-another one, or ENVIRONMENT is not development, none is made: keys are then for whoever operates cardbase to choose.
+They are made once and stored next to the embedded database, readable only by its owner. If a key is set, the database
+is another one, or ENVIRONMENT is not development, the operator chooses the keys, and none is made.
 """
 
 import json
@@ -16,9 +16,9 @@ KEY_BYTES: Final = 32
 
 
 def own_keys(settings: Settings, *, make: bool) -> dict[str, str]:
-    """The variables that are to be added to the environment; make: whether keys are made where there are none yet.
+    """The environment variables to add. make: whether keys are made if there are none yet.
 
-    The tenant header is believed beside tokens, unless TRUST_TENANT_HEADER says otherwise.
+    The tenant header is accepted as well as tokens, unless TRUST_TENANT_HEADER says otherwise.
     """
     if settings.database_url is not None or settings.environment != "development":
         return {}

@@ -1,4 +1,4 @@
-"""Passwords of the roles that log in. The server gets a verifier, never the password: no log can hold it."""
+"""Passwords of the login roles. The server is sent a verifier, never the password, so no log can contain it."""
 
 import base64
 import hashlib
@@ -14,23 +14,25 @@ from gateway.operate.deploy import DeployError
 from gateway.settings import Settings, SettingsError
 
 ITERATIONS: Final = 4096
-"""The server's own choice (scram_iterations)."""
+"""The server's default (scram_iterations)."""
 
 
 def wanted_passwords(settings: Settings) -> dict[str, str]:
-    """The password of each login role that the settings name one for. Raises SettingsError."""
-    fields = ("gateway_database_password", "service_database_password", "worker_database_password")
-    wanted = {f"cardbase_{name.partition('_')[0]}": getattr(settings, name) for name in fields}
-    for name in fields:
-        password = getattr(settings, name)
-        if password is not None and not (password.isascii() and password.isprintable()):
-            # Others are normalized before they are hashed (SASLprep), and not by all clients alike.
-            raise SettingsError(f"{name.upper()}: expected printable ASCII characters")
-    return {role: password for role, password in wanted.items() if password is not None}
+    """The passwords in the settings, by login role. Raises SettingsError."""
+    passwords = {}
+    for role in ("gateway", "service", "worker"):
+        password: str | None = getattr(settings, f"{role}_database_password")
+        if password is None:
+            continue
+        if not (password.isascii() and password.isprintable()):
+            # Other characters are normalized before they are hashed (SASLprep), and not by all clients alike.
+            raise SettingsError(f"{role.upper()}_DATABASE_PASSWORD must consist of printable ASCII characters")
+        passwords[f"cardbase_{role}"] = password
+    return passwords
 
 
 def scram_verifier(password: str, salt: bytes, iterations: int = ITERATIONS) -> str:
-    """What a server stores of a password: `SCRAM-SHA-256$iterations:salt$stored key:server key` (RFC 5803)."""
+    """What a server stores for a password: `SCRAM-SHA-256$iterations:salt$stored key:server key` (RFC 5803)."""
     salted = hashlib.pbkdf2_hmac("sha256", password.encode(), salt, iterations)
     client_key = hmac.digest(salted, b"Client Key", "sha256")
     server_key = hmac.digest(salted, b"Server Key", "sha256")
@@ -41,7 +43,7 @@ def scram_verifier(password: str, salt: bytes, iterations: int = ITERATIONS) -> 
 
 
 async def set_passwords(url: str, passwords: Mapping[str, str]) -> None:
-    """Gives roles their passwords, in one transaction. Raises DeployError."""
+    """Sets passwords of roles, in one transaction. Raises DeployError."""
     try:
         async with connected(url, "cardbase deploy") as connection:
             statements = (
@@ -50,4 +52,4 @@ async def set_passwords(url: str, passwords: Mapping[str, str]) -> None:
             )
             await connection.execute(";".join(statements))
     except DATABASE_ERRORS as error:
-        raise DeployError(f"the passwords can't be set: {describe(error)}") from error
+        raise DeployError(f"cannot set the passwords: {describe(error)}") from error

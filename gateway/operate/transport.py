@@ -1,6 +1,6 @@
-"""The way of an answer to its client: headers and body leave together.
+"""Sends the headers and the body of a response together.
 
-uvicorn writes them one after the other, and each write is a system call, here and where it is read.
+uvicorn writes them one after the other, and each write costs a system call, here and at the client.
 """
 
 import asyncio
@@ -10,40 +10,40 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 
 class Protocol(HttpToolsProtocol):
-    """uvicorn's protocol on such a transport."""
+    """uvicorn's protocol on a CoalescingTransport."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begins a connection."""
+        """Wraps the transport of a new connection."""
         super().connection_made(cast("asyncio.Transport", CoalescingTransport(transport, self.loop)))
 
 
 class CoalescingTransport:
-    """A transport that keeps what is written until more is, or until the event loop turns to something else."""
+    """A transport that holds back one write until the next, or until the event loop's next iteration."""
 
     def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
         self._transport = transport
         self._loop = loop
-        self._kept: bytes | None = None
+        self._held: bytes | None = None
         self.is_closing = transport.is_closing
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)
 
     def write(self, data: bytes) -> None:
-        """Writes what was kept together with this, or keeps this."""
-        if self._kept is not None:
-            kept, self._kept = self._kept, None
-            self._transport.write(kept + data)
+        """Writes the data together with what was held back, or holds it back."""
+        if self._held is not None:
+            held, self._held = self._held, None
+            self._transport.write(held + data)
         else:
-            self._kept = data
+            self._held = data
             self._loop.call_soon(self._flush)
 
     def close(self) -> None:
-        """Closes the connection once all is written."""
+        """Closes the connection once everything is written."""
         self._flush()
         self._transport.close()
 
     def _flush(self) -> None:
-        if self._kept is not None:
-            kept, self._kept = self._kept, None
-            self._transport.write(kept)
+        if self._held is not None:
+            held, self._held = self._held, None
+            self._transport.write(held)

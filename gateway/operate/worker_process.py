@@ -1,4 +1,4 @@
-"""A worker process beside the gateway, where the two are one program to whoever starts them."""
+"""A worker process next to the gateway, so that `cardbase serve` is one program for whoever starts it."""
 
 import logging
 import os
@@ -12,24 +12,24 @@ from typing import Final
 logger = logging.getLogger(__name__)
 
 PAUSE_SECONDS: Final = 1.0
-"""Before a worker that has died is started again."""
+"""Before a worker that has died is restarted."""
 STOP_SECONDS: Final = 15.0
 COMMAND: Final = (sys.executable, "-m", "gateway", "worker", "--beside-gateway")
 
 
 class _Worker:
-    """The process, started again whenever it ends. Its standard input is open for as long as this process lives."""
+    """The process, restarted whenever it ends. Its standard input stays open as long as this process lives."""
 
     def __init__(self, url: str) -> None:
-        self._environment = {"WORKER_DATABASE_URL": url}
+        self._url = url
         self._process: subprocess.Popen[bytes] | None = None
         self._is_over = threading.Event()
         self._starting = threading.Lock()
 
     def start(self) -> None:
-        threading.Thread(target=self._keep, name="worker", daemon=True).start()
+        threading.Thread(target=self._keep_running, name="worker", daemon=True).start()
 
-    def end(self) -> None:
+    def stop(self) -> None:
         with self._starting:
             self._is_over.set()
         if self._process is None:
@@ -41,29 +41,29 @@ class _Worker:
             self._process.kill()
             self._process.wait()
 
-    def _keep(self) -> None:
+    def _keep_running(self) -> None:
         while True:
             with self._starting:
                 if self._is_over.is_set():
                     return
-                # In a session of its own: a terminal's Ctrl-C is for the gateway, which then ends the worker.
+                # In its own session: a terminal's Ctrl-C is for the gateway, which then stops the worker.
                 self._process = subprocess.Popen(
                     COMMAND,
                     stdin=subprocess.PIPE,
-                    env={**os.environ, **self._environment},
+                    env={**os.environ, "WORKER_DATABASE_URL": self._url},
                     start_new_session=True,
                 )
             status = self._process.wait()
             if self._is_over.wait(PAUSE_SECONDS):
                 return
-            logger.error("the worker died and is started again", extra={"exit_status": status})
+            logger.error("the worker died and is restarted", extra={"exit_status": status})
 
 
 @contextmanager
-def worker_beside(database_url: str) -> Iterator[Callable[[], None]]:
-    """A worker on a database, reached as cardbase_worker. What is given starts it; it ends with the context."""
+def worker_process(database_url: str) -> Iterator[Callable[[], None]]:
+    """A worker for a database, connected as cardbase_worker. Yields what starts it; it ends with the context."""
     worker = _Worker(database_url)
     try:
         yield worker.start
     finally:
-        worker.end()
+        worker.stop()

@@ -203,7 +203,8 @@ def test_port_that_is_taken_is_one_line(gateway: Gateway, shared_database: Datab
     assert done.returncode == 2
     assert done.stdout == ""
     (line,) = done.stderr.splitlines()
-    assert line == f"cardbase: HOST, PORT: 127.0.0.1:{gateway.port} can't be had: Address already in use"
+    taken = f"127.0.0.1:{gateway.port} is already in use"
+    assert line == f"cardbase: {taken}. Choose another port: PORT={gateway.port + 100} make run"
 
 
 @pytest.mark.parametrize("host", ["203.0.113.1", "no-such-host.invalid"])
@@ -213,7 +214,7 @@ def test_host_that_is_not_ours_is_one_line(host: str, shared_database: Database,
     assert done.returncode == 2
     assert done.stdout == ""
     (line,) = done.stderr.splitlines()
-    assert line.startswith(f"cardbase: HOST, PORT: {host}:0 can't be had: ")
+    assert line.startswith(f"cardbase: cannot listen on {host}:0, which HOST and PORT name: ")
 
 
 def test_several_workers_share_the_work_and_end_together(

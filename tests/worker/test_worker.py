@@ -160,7 +160,7 @@ def test_a_round_that_fails_ends_with_status_1(tmp_path: Path) -> None:
 def test_a_worker_needs_a_database_of_its_own_where_the_gateway_has_one(tmp_path: Path) -> None:
     done = run_cardbase("worker", "--once", folder=tmp_path, DATABASE_URL="postgresql://cardbase_gateway@db/cardbase")
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
-    assert done.stderr.startswith("cardbase: WORKER_DATABASE_URL: ")
+    assert done.stderr.startswith("cardbase: WORKER_DATABASE_URL must be set, ")
 
 
 def test_a_taken_port_is_named(url: dict[str, str], tmp_path: Path) -> None:
@@ -223,5 +223,5 @@ def test_a_password_that_clients_would_hash_in_different_ways_is_refused(tmp_pat
     done = run_cardbase("deploy", folder=tmp_path, GATEWAY_DATABASE_PASSWORD="pässword")
     assert (done.returncode, done.stderr) == (
         2,
-        "cardbase: GATEWAY_DATABASE_PASSWORD: expected printable ASCII characters\n",
+        "cardbase: GATEWAY_DATABASE_PASSWORD must consist of printable ASCII characters\n",
     )
