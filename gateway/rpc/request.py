@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Final, Literal, NamedTuple
 
 from gateway.identity import Identity
@@ -12,6 +13,8 @@ Format = Literal["json", "object", "csv"]
 Pairs = list[tuple[str, str]]
 """The parameters of a query string, in order."""
 
+_CACHED_HEADERS: Final = 128
+"""Values of Accept and of Prefer that are kept as they were read: clients send the same few."""
 _MAXIMUM_ROWS: Final = 2**62 - 1
 """Of limit and of offset: PostgreSQL gets their sum, plus one, as a bigint."""
 _MEDIA_TYPE_OF: Final[Mapping[Format, str]] = {
@@ -55,6 +58,7 @@ class Accepted(NamedTuple):
     strips_nulls: bool = False
 
 
+@lru_cache(_CACHED_HEADERS)
 def accepted(accept: str) -> Accepted:
     """The first format of the header Accept that is available. Raises RpcError: 406, or 400 for a query plan."""
     listed: list[tuple[float, str, bool]] = []
@@ -97,6 +101,7 @@ class Preferences(NamedTuple):
     applied: tuple[str, ...] = ()
 
 
+@lru_cache(_CACHED_HEADERS)
 def preferences(prefer: str) -> Preferences:
     """Reads the header Prefer. The first value of a repeated preference counts, and unknown ones are ignored.
 

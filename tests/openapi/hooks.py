@@ -1,4 +1,4 @@
-"""What a request that is well formed has to have beside its form, and that no schema can say."""
+"""What a valid request needs in addition to its shape, and what no schema can say."""
 
 from typing import Any
 from uuid import uuid4

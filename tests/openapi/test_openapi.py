@@ -1,4 +1,4 @@
-"""The gateway does what its own OpenAPI document says, for requests that nobody thought of."""
+"""The gateway does what its OpenAPI document says, for requests that nobody thought of."""
 
 import base64
 import subprocess

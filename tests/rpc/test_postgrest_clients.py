@@ -1,6 +1,6 @@
 """The official clients of PostgREST against /rpc: for Python before and since version 2, and for JavaScript.
 
-Each runs as a program (tests/rpc/clients) in an environment of its own that is made once and kept beside the
+Each runs as a program (tests/rpc/clients) in a separate environment, which is made once and kept next to the
 one of these tests. The functions are those of rpc_functions.sql.
 """
 
@@ -38,7 +38,7 @@ class Call(NamedTuple):
 
 
 def run(command: Sequence[str | Path], standard_input: str = "", folder: Path | None = None) -> str:
-    """Runs a program; answers what it prints."""
+    """Runs a program; returns what it prints."""
     done = subprocess.run(
         [str(part) for part in command],
         input=standard_input,
@@ -95,7 +95,7 @@ def program(client_name: str) -> list[str | Path]:
 
 @pytest.fixture
 def call(program: list[str | Path], client_name: str, rpc_gateway: Gateway, tenant_id: UUID) -> Run:
-    """Makes calls by this client, one after the other; answers what it makes of each."""
+    """Makes calls by this client, one after the other; returns its result of each."""
 
     def in_its_words(method: str) -> str:
         first, *others = method.split("_")
@@ -122,12 +122,12 @@ def call(program: list[str | Path], client_name: str, rpc_gateway: Gateway, tena
 
 
 def answer(data: Any, count: int | None = None) -> dict[str, Any]:
-    """What a client answers."""
+    """What a client returns."""
     return {"data": data, "count": count, "error": None}
 
 
 def error(code: Any, message: str, details: str | None = None, hint: str | None = None) -> dict[str, Any]:
-    """What a client answers where the call is refused."""
+    """What a client returns where the call is refused."""
     said = {"code": code, "message": message, "details": details, "hint": hint}
     return {"data": None, "count": None, "error": said}
 
@@ -161,14 +161,14 @@ ANSWERED: Final = {
 }
 
 
-def test_answers_are_understood(call: Run) -> None:
-    """All in one run of the program: to start it takes longer than all the calls."""
+def test_responses_are_understood(call: Run) -> None:
+    """All in one run of the program: it takes longer to start than all the calls together."""
     answers = call(*(asked for asked, _ in ANSWERED.values()))
     assert dict(zip(ANSWERED, answers, strict=True)) == {name: expected for name, (_, expected) in ANSWERED.items()}
 
 
 def test_void_is_no_data(call: Run, client_name: str) -> None:
-    """Which for the Python clients is an empty list."""
+    """For the Python clients, that is an empty list."""
     assert call(Call("do_nothing")) == [answer(None if client_name == "javascript" else [])]
 
 
@@ -182,7 +182,7 @@ def test_maybe_single(call: Run, client_name: str) -> None:
         assert none == answer(None)
 
 
-def test_head_counts_and_answers_no_data(call: Run) -> None:
+def test_head_counts_and_returns_no_data(call: Run) -> None:
     (found,) = call(Call("squares", {"n": 3}, {"head": True, "count": "exact"}))
     assert found["count"] == 3
     assert found["error"] is None
@@ -255,7 +255,7 @@ def test_what_is_left_to_functions_is_refused(call: Run, client_name: str, optio
 
 
 def test_a_dry_run_leaves_nothing(call: Run, client_name: str, rpc_database: Database) -> None:
-    """By a method, where the client has one for it, else by a header."""
+    """By a method, where the client has one, else by a header."""
     rpc_database.execute("truncate test.notes")
     if client_name == "javascript":
         (dry,) = call(Call("write_notes", {"n": 2}, then=[("rollback",)]))
@@ -279,8 +279,8 @@ def test_nulls_are_left_out(call: Run) -> None:
     assert found == answer([{"name": "Ann"}, {"name": 'Bob "B", Jr.', "nickname": "Bo"}])
 
 
-def test_a_get_is_repeated_after_503(call: Run, client_name: str, rpc_gateway: Gateway, rpc_database: Database) -> None:
-    """The answer says when to come back, and the client does. Before version 2 the Python client does not."""
+def test_a_get_is_retried_after_503(call: Run, client_name: str, rpc_gateway: Gateway, rpc_database: Database) -> None:
+    """The response says when to retry, and the client does. Before version 2 the Python client does not."""
     rpc_database.execute("insert into test.closed default values")
     before = refused_for_now(rpc_gateway)
     found: list[dict[str, Any]] = []

@@ -1,4 +1,4 @@
-"""What functions answer over /rpc, and how much of it in which form. The functions are those of rpc_functions.sql."""
+"""What calls return: values, pages and formats."""
 
 from typing import Any
 from uuid import uuid4
@@ -52,7 +52,7 @@ from support.rpc import ARRAY, JSON, OBJECT, assert_refused, note_ids, said_of
         pytest.param("either", {"a": 1, "b": 1}, '"a and b"', id="overloads by name, both"),
     ],
 )
-def test_post_answers_what_the_function_does(
+def test_post_returns_what_the_function_returns(
     rpc: httpx.Client, function: str, arguments: dict[str, Any], answer: str
 ) -> None:
     response = rpc.post(function, json=arguments)
@@ -62,7 +62,7 @@ def test_post_answers_what_the_function_does(
     assert response.headers["vary"] == "Accept, Prefer, Range"
 
 
-def test_void_answers_nothing(rpc: httpx.Client) -> None:
+def test_void_returns_nothing(rpc: httpx.Client) -> None:
     response = rpc.post("do_nothing")
     assert (response.status_code, response.content) == (204, b"")
     assert said_of(response) == {"content-range": "0-0/*"}
@@ -70,7 +70,7 @@ def test_void_answers_nothing(rpc: httpx.Client) -> None:
 
 
 def test_a_reply_is_sent_as_it_is(rpc: httpx.Client) -> None:
-    """Status, headers and body are the function's; measures that nobody knows do no harm."""
+    """Status, headers and body are the function's; unknown measures do no harm."""
     response = rpc.post("custom_reply", json={"status": 202, "headers": {"X-Own": "1"}})
     assert (response.status_code, response.text) == (202, '{"a": null, "b": 1}')
     assert said_of(response) == {"content-type": JSON, "content-range": "0-0/*", "x-own": "1"}
@@ -163,7 +163,7 @@ def test_ranges_and_counts(
         ("limit=9223372036854775807", {}, 400, "PGRST100", "Expected an integer."),
     ],
 )
-def test_ranges_that_are_none(
+def test_invalid_ranges(
     rpc: httpx.Client, query: str, headers: dict[str, str], status: int, code: str, details: str
 ) -> None:
     response = rpc.get(f"count_to?n=3&{query}", headers=headers)
@@ -188,12 +188,12 @@ def test_ranges_that_are_none(
         ("text/html, text/csv;q=0.5, */*;q=0.1", "text/csv; charset=utf-8", 'name,nickname\nAnn,\n"Bob ""B"", Jr.",Bo'),
     ],
 )
-def test_forms_of_the_answer(rpc: httpx.Client, accept: str, media_type: str, answer: str) -> None:
+def test_formats_of_a_response(rpc: httpx.Client, accept: str, media_type: str, answer: str) -> None:
     response = rpc.get("people", headers={"Accept": accept})
     assert (response.status_code, response.headers["content-type"], response.text) == (200, media_type, answer)
 
 
-def test_one_object_is_answered_as_one(rpc: httpx.Client) -> None:
+def test_one_object_is_returned_as_an_object(rpc: httpx.Client) -> None:
     response = rpc.get("squares?n=3&limit=1", headers={"Accept": OBJECT})
     assert (response.status_code, response.text) == (206, '{"number":1,"square":1}')
     assert response.headers["content-type"] == f"{OBJECT}; charset=utf-8"
@@ -206,7 +206,7 @@ def test_one_object_is_answered_as_one(rpc: httpx.Client) -> None:
 
 @pytest.mark.usefixtures("no_notes")
 @pytest.mark.parametrize(("n", "rows"), [(0, 0), (2, 2)])
-def test_another_number_than_one_object_undoes_the_call(rpc: httpx.Client, n: int, rows: int) -> None:
+def test_any_number_of_rows_but_one_rolls_the_call_back(rpc: httpx.Client, n: int, rows: int) -> None:
     response = rpc.post("write_notes", json={"n": n}, headers={"Accept": OBJECT})
     message = "Cannot coerce the result to a single JSON object"
     assert_refused(response, 406, "PGRST116", message, f"The result contains {rows} rows", None)
@@ -216,6 +216,6 @@ def test_another_number_than_one_object_undoes_the_call(rpc: httpx.Client, n: in
 @pytest.mark.parametrize(
     ("function", "accept"), [("people", "image/png"), ("people", "application/geo+json"), ("tagged", "text/csv")]
 )
-def test_forms_that_there_are_not(rpc: httpx.Client, function: str, accept: str) -> None:
+def test_formats_that_are_not_available(rpc: httpx.Client, function: str, accept: str) -> None:
     response = rpc.get(function, headers={"Accept": accept})
     assert_refused(response, 406, "PGRST107", f"None of these media types are available: {accept}", None, None)

@@ -1,4 +1,4 @@
-"""The arguments of a call, from a query, a form or a body, and requests that can't be read."""
+"""Arguments from a query, a form or a body, and requests that can't be read."""
 
 from typing import Any
 
@@ -61,7 +61,7 @@ def test_one_unnamed_parameter_takes_a_whole_body(
         pytest.param("add", b'{"a": 1, "a": 2}', 12, id="of a repeated key the last"),
     ],
 )
-def test_json_bodies_that_are_no_plain_object(rpc: httpx.Client, path: str, body: bytes, answer: Any) -> None:
+def test_json_bodies_other_than_an_object(rpc: httpx.Client, path: str, body: bytes, answer: Any) -> None:
     response = rpc.post(path, content=body, headers={"Content-Type": "application/json"})
     assert (response.status_code, response.json()) == (200, answer)
 

@@ -1,4 +1,4 @@
-"""Who calls."""
+"""The identity of callers."""
 
 from collections.abc import Callable
 from uuid import UUID, uuid4
@@ -34,7 +34,7 @@ def test_the_user_comes_from_the_token(rpc_gateway: Gateway, tenant_id: UUID) ->
             assert client.post(f"/rpc/{function}").json() == str(user_id)
 
 
-def test_a_function_for_users_refuses_those_who_are_none(rpc: httpx.Client) -> None:
+def test_a_function_for_users_refuses_other_callers(rpc: httpx.Client) -> None:
     message = "This function is for users: a bearer token with sub is needed."
     response = rpc.get("my_user")
     assert_refused(response, 401, "PGRST302", message, None, None)
@@ -42,7 +42,7 @@ def test_a_function_for_users_refuses_those_who_are_none(rpc: httpx.Client) -> N
     assert rpc.get("maybe_my_user").text == "null"
 
 
-def test_callers_who_do_not_say_who_they_are(rpc_gateway: Gateway) -> None:
+def test_callers_without_a_valid_identity(rpc_gateway: Gateway) -> None:
     with rpc_gateway.client() as client:
         response = client.get("/rpc/add?a=1")
         details = "X-Tenant-ID: This header is required."
@@ -56,7 +56,7 @@ def test_callers_who_do_not_say_who_they_are(rpc_gateway: Gateway) -> None:
         assert client.get("/rpc/add?a=1", headers=both).json()["code"] == "TENANT_MISMATCH"
 
 
-def test_too_many_requests_are_refused_in_the_same_shape(
+def test_too_many_requests_are_refused_in_the_same_format(
     make_gateway: Callable[..., Gateway], rpc_database: Database, tenant_id: UUID
 ) -> None:
     gateway = make_gateway(rpc_database, RATE_LIMIT_PER_MINUTE="1")

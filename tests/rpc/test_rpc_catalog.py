@@ -1,4 +1,4 @@
-"""A catalog that changes."""
+"""The catalog changes while the gateway runs."""
 
 import signal
 from collections.abc import Callable, Iterator
@@ -13,17 +13,17 @@ from support.servers import Database
 
 @pytest.fixture
 def own(make_gateway: Callable[..., Gateway], database: Database, tenant_id: UUID) -> Iterator[httpx.Client]:
-    """A client of a gateway on a database of its own."""
+    """A client of a gateway on a database that no other test uses."""
     with make_gateway(database).client(tenant_id) as client:
         yield client
 
 
 def until_it_answers(client: httpx.Client, path: str, text: str) -> None:
-    """Waits for an answer."""
+    """Waits until a path returns a text."""
     wait_until(lambda: client.get(path).text == text, 30)
 
 
-def test_a_new_function_is_called_without_any_sign(own: httpx.Client, database: Database) -> None:
+def test_a_new_function_is_found_without_a_notification(own: httpx.Client, database: Database) -> None:
     assert own.get("/rpc/newcomer").status_code == 404
     database.execute("create function api.newcomer() returns integer language sql stable return 1")
     until_it_answers(own, "/rpc/newcomer", "1")
@@ -31,7 +31,7 @@ def test_a_new_function_is_called_without_any_sign(own: httpx.Client, database: 
 
 @pytest.mark.usefixtures("notifications")
 def test_a_changed_function_is_seen_after_a_notification(own: httpx.Client, database: Database) -> None:
-    """A function that was only read from becomes one that writes: the catalog alone can tell."""
+    """A function that only read becomes one that writes: only the catalog tells."""
     for notify in ("notify cardbase, 'reload'", "notify pgrst, 'reload schema'", "notify pgrst"):
         database.execute("create function api.changing() returns integer language sql stable return 1", notify)
         until_it_answers(own, "/rpc/changing", "1")
@@ -44,8 +44,8 @@ def test_a_changed_function_is_seen_after_a_notification(own: httpx.Client, data
         wait_until(lambda: own.get("/rpc/changing").status_code == 404)
 
 
-def test_a_changed_row_type_is_answered_as_it_is_now(own: httpx.Client, database: Database) -> None:
-    """Statements are prepared: a function that is made anew with other columns does not break them."""
+def test_a_changed_row_type_is_returned_as_it_is_now(own: httpx.Client, database: Database) -> None:
+    """Statements are prepared: a function that is recreated with other columns does not break them."""
     signature = "create function api.changing() returns table ({}) language sql stable as '{}'"
     database.execute(signature.format("a integer", "select 1"))
     until_it_answers(own, "/rpc/changing", '[{"a":1}]')
@@ -66,7 +66,7 @@ def test_sighup_reloads(make_gateway: Callable[..., Gateway], database: Database
         wait_until(lambda: client.get("/rpc/changing").status_code == 405)
 
 
-def test_a_raised_version_is_seen_though_nobody_says_so(
+def test_a_raised_version_is_seen_without_a_notification(
     make_gateway: Callable[..., Gateway], database: Database, tenant_id: UUID
 ) -> None:
     """Also after the connection that listens has died."""
@@ -85,7 +85,7 @@ def test_a_raised_version_is_seen_though_nobody_says_so(
     assert metric(gateway, "cards_catalog_version") == 4711
 
 
-def test_calls_go_on_while_the_catalog_is_read_anew(own: httpx.Client, database: Database) -> None:
+def test_calls_continue_while_the_catalog_is_reloaded(own: httpx.Client, database: Database) -> None:
     database.execute("create function api.steady() returns integer language sql stable return 1")
     until_it_answers(own, "/rpc/steady", "1")
     for number in range(20):
@@ -93,7 +93,7 @@ def test_calls_go_on_while_the_catalog_is_read_anew(own: httpx.Client, database:
         assert own.get("/rpc/steady").text == "1", number
 
 
-def test_without_a_database_it_says_when_to_come_back(
+def test_without_a_database_it_says_when_to_retry(
     make_gateway: Callable[..., Gateway], database: Database, tenant_id: UUID
 ) -> None:
     url = database.url("cardbase_gateway").replace(database.name, "nowhere_at_all")

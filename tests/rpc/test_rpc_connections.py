@@ -1,4 +1,4 @@
-"""Clients that leave, and the connections that calls run on."""
+"""Clients that disconnect, and the connections that calls run on."""
 
 import json
 import socket
@@ -37,7 +37,7 @@ def test_a_write_is_finished_without_its_client(
 
 
 def leave_early(gateway: Gateway, database: Database, tenant_id: UUID, method: str, path: str, body: Any = None) -> str:
-    """Sends a request and closes the connection while the database is at work; answers its id."""
+    """Sends a request and disconnects while the database runs it; returns the request's id."""
     request_id = uuid4().hex
     content = "" if body is None else json.dumps(body)
     lines = (
@@ -64,7 +64,7 @@ def leave_early(gateway: Gateway, database: Database, tenant_id: UUID, method: s
         pytest.param({"DATABASE_PREPARED_STATEMENTS": "false"}, id="behind a pooler"),
     ],
 )
-def test_reads_are_read_only_without_connections_of_their_own(
+def test_reads_are_read_only_without_separate_connections(
     make_gateway: Callable[..., Gateway], rpc_database: Database, tenant_id: UUID, settings: dict[str, str]
 ) -> None:
     with make_gateway(rpc_database, **settings).client(tenant_id) as client:

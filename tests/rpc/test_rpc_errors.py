@@ -1,4 +1,4 @@
-"""What functions raise."""
+"""Errors that functions raise."""
 
 import json
 
@@ -34,7 +34,7 @@ from support.servers import Database
         ("3F000", 400),
     ],
 )
-def test_errors_that_are_told(rpc: httpx.Client, code: str, status: int) -> None:
+def test_errors_that_are_shown(rpc: httpx.Client, code: str, status: int) -> None:
     told = {"message": "it is so", "detail": "because", "hint": "do this"}
     for function in ("refuse", "refuse_as_set")[: 1 if code.startswith("PT") else 2]:
         arguments = {"code": code} | (told if function == "refuse" else {})
@@ -76,7 +76,7 @@ def test_errors_that_are_told(rpc: httpx.Client, code: str, status: int) -> None
         ("XX000", 500),
     ],
 )
-def test_errors_of_which_only_the_code_is_told(rpc: httpx.Client, code: str, status: int) -> None:
+def test_errors_of_which_only_the_code_is_shown(rpc: httpx.Client, code: str, status: int) -> None:
     response = rpc.post("refuse", json={"code": code, "message": "secret", "detail": "secret", "hint": "secret"})
     message = {
         500: "Something went wrong on our side. The log has it under this request's id.",
@@ -122,20 +122,20 @@ def test_an_error_can_be_raised_whole(rpc: httpx.Client) -> None:
         ('{"code": "A", "message": "m"}', '{"status": 400, "headers": {"a": "c\\nd: e"}}'),
     ],
 )
-def test_an_error_raised_whole_that_can_not_be_read(rpc: httpx.Client, message: str, detail: str | None) -> None:
+def test_a_whole_error_that_can_not_be_read(rpc: httpx.Client, message: str, detail: str | None) -> None:
     response = rpc.post("refuse", json={"code": "PGRST", "message": message, "detail": detail})
     text = "Could not parse JSON in the \"RAISE SQLSTATE 'PGRST'\" error"
     assert (response.status_code, response.json()["code"], response.json()["message"]) == (500, "PGRST121", text)
 
 
-def test_a_head_that_fails_tells_its_code_in_a_header(rpc: httpx.Client) -> None:
+def test_a_failed_head_has_its_code_in_a_header(rpc: httpx.Client) -> None:
     response = rpc.head("refuse?code=PT418")
     assert (response.status_code, response.content) == (418, b"")
     assert response.headers["proxy-status"] == "PostgREST; error=PT418"
 
 
 @pytest.mark.parametrize("code", ["40001", "40P01"])
-def test_collisions_are_tried_again(rpc: httpx.Client, rpc_gateway: Gateway, rpc_database: Database, code: str) -> None:
+def test_collisions_are_retried(rpc: httpx.Client, rpc_gateway: Gateway, rpc_database: Database, code: str) -> None:
     rpc_database.execute("alter sequence test.attempts restart")
     before = metric(rpc_gateway, "cards_database_retries_total")
     response = rpc.post("fail_at_first", json={"times": 3, "code": code})

@@ -61,7 +61,7 @@ from support.rpc import FILLED, assert_refused
         ),
     ],
 )
-def test_functions_that_are_not_there(
+def test_unknown_functions(
     rpc: httpx.Client, method: str, path: str, body: Any, called: str, searched: str, hint: str | None
 ) -> None:
     response = rpc.request(method, path, json=body)

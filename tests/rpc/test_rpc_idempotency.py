@@ -13,7 +13,7 @@ from support.servers import Database
 
 
 @pytest.mark.usefixtures("no_notes")
-def test_any_function_with_a_key_does_its_work_once(rpc: httpx.Client, tenant_id: UUID, rpc_gateway: Gateway) -> None:
+def test_any_function_with_a_key_runs_once(rpc: httpx.Client, tenant_id: UUID, rpc_gateway: Gateway) -> None:
     headers = {"Idempotency-Key": "k", "Prefer": "count=exact"}
     first = rpc.post("count_up", json={"step": 1}, headers=headers)
     assert (first.status_code, first.json()) == (200, [{"notes": 1, "taken": 1}])
@@ -35,7 +35,7 @@ def test_any_function_with_a_key_does_its_work_once(rpc: httpx.Client, tenant_id
 
 
 @pytest.mark.usefixtures("no_notes")
-def test_two_users_equal_keys_never_meet(rpc_gateway: Gateway, tenant_id: UUID) -> None:
+def test_equal_keys_of_two_users_are_different(rpc_gateway: Gateway, tenant_id: UUID) -> None:
     for _ in range(2):
         user_id = str(uuid4())
         for result in ("MISS", "HIT"):
@@ -53,7 +53,7 @@ def test_the_key_is_the_functions_too(rpc: httpx.Client, rpc_database: Database)
 
 
 @pytest.mark.usefixtures("no_notes")
-def test_a_key_keeps_an_answer_without_a_body(rpc: httpx.Client) -> None:
+def test_a_response_without_a_body_is_stored(rpc: httpx.Client) -> None:
     for result in ("MISS", "HIT"):
         response = rpc.post("do_once", headers={"Idempotency-Key": "k"})
         assert (response.status_code, response.headers["x-idempotency-cache"]) == (204, result)
@@ -61,7 +61,7 @@ def test_a_key_keeps_an_answer_without_a_body(rpc: httpx.Client) -> None:
 
 
 @pytest.mark.usefixtures("no_notes")
-def test_a_kept_answer_comes_in_every_form(rpc: httpx.Client) -> None:
+def test_a_stored_response_is_returned_in_every_format(rpc: httpx.Client) -> None:
     key = {"Idempotency-Key": "k"}
     assert rpc.post("count_up", json={"step": 1}, headers={**key, "Accept": OBJECT}).json() == {"notes": 1, "taken": 1}
     csv = rpc.post("count_up", json={"step": 1}, headers={**key, "Accept": "text/csv"})
@@ -77,7 +77,7 @@ def test_a_failed_call_does_not_use_up_its_key(rpc: httpx.Client) -> None:
 
 @pytest.mark.usefixtures("no_notes")
 def test_a_key_works_for_a_function_that_only_reads(rpc: httpx.Client) -> None:
-    """By POST the answer is kept; a GET needs no key."""
+    """By POST the response is stored; a GET needs no key."""
     assert rpc.post("peek_once", headers={"Idempotency-Key": "k"}).headers["x-idempotency-cache"] == "MISS"
     rpc.post("write_note", json={"note_id": 1})
     again = rpc.post("peek_once", headers={"Idempotency-Key": "k"})
@@ -94,7 +94,7 @@ def test_a_product_function_keeps_its_key_itself(rpc: httpx.Client) -> None:
 
 
 @pytest.mark.usefixtures("no_notes")
-def test_two_calls_at_once_with_one_key_do_the_work_once(rpc: httpx.Client, rpc_database: Database) -> None:
+def test_concurrent_calls_with_one_key_run_once(rpc: httpx.Client, rpc_database: Database) -> None:
     answers: list[httpx.Response] = []
 
     def call() -> None:

@@ -1,4 +1,4 @@
-"""Methods, profiles, and what is left to functions."""
+"""Methods and profiles, and PostgREST's features that are left to functions."""
 
 import httpx
 import pytest
@@ -10,13 +10,13 @@ from support.rpc import assert_refused, note_ids
     ("function", "allow"),
     [("add", "OPTIONS,GET,HEAD,POST"), ("write_note", "OPTIONS,POST"), ("squares", "OPTIONS,GET,HEAD,POST")],
 )
-def test_options_tells_the_methods_to_anybody(rpc_gateway: Gateway, function: str, allow: str) -> None:
+def test_options_lists_the_methods_for_anybody(rpc_gateway: Gateway, function: str, allow: str) -> None:
     with rpc_gateway.client() as client:
         response = client.options(f"/rpc/{function}")
     assert (response.status_code, response.content, response.headers["allow"]) == (200, b"", allow)
 
 
-def test_options_of_a_function_that_is_not_there(rpc: httpx.Client) -> None:
+def test_options_of_an_unknown_function(rpc: httpx.Client) -> None:
     assert rpc.options("nowhere").status_code == 404
 
 

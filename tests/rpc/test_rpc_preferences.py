@@ -8,7 +8,7 @@ from support.servers import Database
 
 
 @pytest.mark.usefixtures("no_notes")
-def test_a_dry_run_answers_and_leaves_nothing(rpc: httpx.Client) -> None:
+def test_a_dry_run_returns_rows_and_leaves_nothing(rpc: httpx.Client) -> None:
     response = rpc.post("write_notes", json={"n": 2}, headers={"Prefer": "tx=rollback"})
     assert (response.status_code, response.json()) == (200, [1, 2])
     assert response.headers["preference-applied"] == "tx=rollback"
@@ -41,7 +41,7 @@ def test_a_dry_run_does_not_use_up_an_idempotency_key(rpc: httpx.Client) -> None
     assert rpc.post("count_up", json={"step": 1}, headers=headers).headers["x-idempotency-cache"] == "MISS"
 
 
-def test_a_time_zone_is_for_one_answer_only(rpc: httpx.Client) -> None:
+def test_a_time_zone_holds_for_one_call(rpc: httpx.Client) -> None:
     response = rpc.get("moment", headers={"Prefer": "timezone=Asia/Tokyo"})
     assert (response.text, response.headers["preference-applied"]) == (
         '"2026-01-31T21:00:00+09:00"',
@@ -53,7 +53,7 @@ def test_a_time_zone_is_for_one_answer_only(rpc: httpx.Client) -> None:
 
 
 @pytest.mark.usefixtures("no_notes")
-def test_more_rows_than_may_be_affected_undo_the_call(rpc: httpx.Client) -> None:
+def test_more_rows_than_may_be_affected_roll_the_call_back(rpc: httpx.Client) -> None:
     strict = {"Prefer": "handling=strict, max-affected=2"}
     response = rpc.post("write_notes?limit=1", json={"n": 3}, headers=strict)
     message = "Query result exceeds max-affected preference constraint"
@@ -66,7 +66,7 @@ def test_more_rows_than_may_be_affected_undo_the_call(rpc: httpx.Client) -> None
     assert (lenient.json(), "preference-applied" in lenient.headers) == ([1, 2, 3], False)
 
 
-def test_unknown_preferences_are_ignored_unless_it_is_strict(rpc: httpx.Client) -> None:
+def test_unknown_preferences_are_ignored_unless_handling_is_strict(rpc: httpx.Client) -> None:
     asked = "x=1, count=many, count=exact, count=planned, wait=-1"
     response = rpc.get("count_to?n=1", headers={"Prefer": asked})
     assert (response.status_code, response.headers["preference-applied"]) == (200, "count=exact")
@@ -75,7 +75,7 @@ def test_unknown_preferences_are_ignored_unless_it_is_strict(rpc: httpx.Client) 
     assert_refused(response, 400, "PGRST122", message, details, None)
 
 
-def test_return_minimal_answers_no_body_but_the_range(rpc: httpx.Client) -> None:
+def test_return_minimal_has_no_body_but_the_range(rpc: httpx.Client) -> None:
     headers = {"Prefer": "return=minimal,count=exact"}
     response = rpc.post("count_to?limit=1", json={"n": 3}, headers=headers)
     assert (response.status_code, response.content) == (204, b"")
@@ -83,7 +83,7 @@ def test_return_minimal_answers_no_body_but_the_range(rpc: httpx.Client) -> None
     assert rpc.post("custom_reply", json={"status": 202}, headers=headers).status_code == 202
 
 
-def test_return_representation_is_what_happens_anyway(rpc: httpx.Client) -> None:
+def test_return_representation_is_the_default(rpc: httpx.Client) -> None:
     response = rpc.post("add", json={"a": 1}, headers={"Prefer": "return=representation"})
     assert (response.text, "preference-applied" in response.headers) == ("11", False)
 
@@ -91,11 +91,11 @@ def test_return_representation_is_what_happens_anyway(rpc: httpx.Client) -> None
 @pytest.mark.parametrize(
     ("path", "headers"),
     [
-        pytest.param("sleep?seconds=20", {"Prefer": "wait=1"}, id="the client's patience"),
-        pytest.param("sleep_a_little?seconds=20", {}, id="the function's own limit"),
+        pytest.param("sleep?seconds=20", {"Prefer": "wait=1"}, id="the client's timeout"),
+        pytest.param("sleep_a_little?seconds=20", {}, id="the function's timeout"),
     ],
 )
-def test_a_call_that_takes_too_long_is_ended(
+def test_a_call_that_takes_too_long_times_out(
     rpc: httpx.Client, rpc_database: Database, path: str, headers: dict[str, str]
 ) -> None:
     response = rpc.get(path, headers=headers)

@@ -18,27 +18,27 @@ ARRAY = "application/vnd.pgrst.array+json"
 
 
 @pytest.fixture(scope="module")
-def connection(rpc_gateway: Gateway) -> Iterator[httpx.Client]:
+def rpc_connection(rpc_gateway: Gateway) -> Iterator[httpx.Client]:
     """A client of /rpc."""
     with httpx.Client(base_url=f"{rpc_gateway.address}/rpc/", timeout=30, trust_env=False) as client:
         yield client
 
 
 @pytest.fixture
-def rpc(connection: httpx.Client, tenant_id: UUID) -> httpx.Client:
-    """The client, as a tenant of its own."""
-    connection.headers["X-Tenant-ID"] = str(tenant_id)
-    return connection
+def rpc(rpc_connection: httpx.Client, tenant_id: UUID) -> httpx.Client:
+    """A client of /rpc, as the test's tenant."""
+    rpc_connection.headers["X-Tenant-ID"] = str(tenant_id)
+    return rpc_connection
 
 
 @pytest.fixture
 def no_notes(rpc_database: Database) -> None:
-    """Nothing was written yet."""
+    """An empty table of notes."""
     rpc_database.execute("truncate test.notes")
 
 
 def said_of(response: httpx.Response) -> dict[str, str]:
-    """The headers, without those that differ each time or are the same each time."""
+    """The headers, without those that every response has."""
     usual = {"x-request-id", "x-trace-id", "x-process-time", "date", "content-length", "vary"}
     return {name: value for name, value in response.headers.items() if name not in usual}
 
@@ -49,7 +49,7 @@ def rpc_error(code: str, message: Any, details: str | None = None, hint: str | N
 
 
 def assert_refused(response: httpx.Response, status: int, code: str, message: Any, *said: str | None) -> None:
-    """Asserts a whole error: the four keys first and in order, the code also in a header."""
+    """Asserts a whole error: its keys in order, and the code in a header, too."""
     assert (response.status_code, response.json()) == (status, rpc_error(code, message, *said)), response.text
     assert list(response.json()) == ["code", "message", "details", "hint", "request_id"]
     assert response.headers["proxy-status"] == f"PostgREST; error={code}"
@@ -58,13 +58,13 @@ def assert_refused(response: httpx.Response, status: int, code: str, message: An
 
 
 def note_ids(rpc: httpx.Client) -> list[int | None]:
-    """The notes that were written."""
+    """The ids of the notes that were written."""
     found: list[int | None] = rpc.get("note_ids").raise_for_status().json()
     return found
 
 
 def sleeping(database: Database) -> int:
-    """How many connections are at work in a sleep."""
+    """How many connections run a sleep."""
     count = "select count(*) from pg_stat_activity where wait_event = 'PgSleep' and datname = current_database()"
     return int(database.execute(count))
 
