@@ -1,4 +1,8 @@
-"""The wiring: one factory from settings to the ASGI application, and nothing else."""
+"""The wiring: one factory from settings to the ASGI application, and nothing else.
+
+The way of a request, such as POST /api/v1/cards/batch: gateway/routes.py names its SQL function, gateway/endpoint.py
+turns it into a call, gateway/statements.py has the call's SQL text.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -6,7 +10,7 @@ from contextlib import asynccontextmanager
 from itertools import product
 from typing import TYPE_CHECKING, Final, cast
 
-from litestar import Litestar, asgi, route
+from litestar import Litestar, asgi
 from litestar.config.cors import CORSConfig
 from litestar.enums import HttpMethod
 from litestar.exceptions import NotFoundException
@@ -16,7 +20,7 @@ from prometheus_client import CollectorRegistry
 from gateway.database.calls import Calls
 from gateway.database.listener import Listener
 from gateway.database.pool import Pool, make_pools
-from gateway.endpoint import Call, Endpoint
+from gateway.endpoint import Call, Endpoint, handler_of
 from gateway.events.endpoint import Events
 from gateway.handlers.accounts import Accounts, Passwords
 from gateway.handlers.call import HandlerCall
@@ -49,11 +53,11 @@ EXPOSED_HEADERS: Final = [
     *("RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset", "X-Event-Recorded", "X-Idempotency-Cache"),
     *("X-Process-Time", "X-Request-ID", "X-Trace-ID"),
 ]
-"""What a page of another origin may read (CORS)."""
+"""Response headers that pages of other origins may read (CORS)."""
 
 
 def create_app(settings: Settings, database_url: str) -> "ASGIApp":
-    """The gateway as an ASGI application. It starts without a database too, and answers 503 until there is one."""
+    """The gateway as an ASGI application. It starts without a database, too, and returns 503 until there is one."""
     pool, readers = make_pools(database_url, settings)
     pools = [pool] if readers is None else [pool, readers]
     calls = Calls(pool, settings)
@@ -101,18 +105,20 @@ def create_app(settings: Settings, database_url: str) -> "ASGIApp":
         return CachedCall(cache, *parts) if line.cached else Call(*parts)
 
     resources = (line.path.split("/")[3] for line in ROUTES)
+    origins = list(settings.allowed_origins)
+    cors = CORSConfig(allow_origins=origins, allow_headers=["*"], expose_headers=EXPOSED_HEADERS, max_age=86400)
     rpc_endpoint = rpc.Rpc(settings, pool, readers, keeper, identifier, metrics.count)
     litestar = Litestar(
         route_handlers=[
             *_endpoints(settings, call_of, metrics, limits),
-            _handler(EVENTS.path, [HttpMethod.GET], limits.in_front_of(cast("ASGIApp", events), path=EVENTS.path)),
+            handler_of(EVENTS.path, [HttpMethod.GET], limits.in_front_of(cast("ASGIApp", events), path=EVENTS.path)),
             _rpc(limits.in_front_of(cast("ASGIApp", rpc_endpoint), path=rpc.ROUTE, refuse=rpc.send_rpc_error)),
             *operations(settings, check, metrics, resources, keeper.version),
             documents(settings, keeper),
         ],
         lifespan=[lifespan],
         openapi_config=None,
-        cors_config=_cors(settings),
+        cors_config=cors if settings.allowed_origins else None,
         exception_handlers={Exception: error_response},
         logging_config=None,
     )
@@ -120,7 +126,7 @@ def create_app(settings: Settings, database_url: str) -> "ASGIApp":
 
 
 def _watch(metrics: Metrics, pools: Sequence[Pool], calls: Calls, keeper: CatalogKeeper, events: Events) -> None:
-    """What is exported of the rooms' state."""
+    """Registers what the metrics show of the rooms' state."""
     for each in pools:
         each.slots.observe_wait = metrics.observe_wait
     metrics.watch("cards_database_pool_size", lambda: sum(each.size for each in pools))
@@ -144,49 +150,23 @@ def _endpoints(
     settings: Settings, call_of: Callable[[Route], Call], metrics: Metrics, limits: RateLimits
 ) -> Iterator[HTTPRouteHandler]:
     """A handler for each path of the route table."""
-    lines: dict[str, list[Route]] = {}
-    for line in ROUTES:
-        lines.setdefault(line.path, []).append(line)
-        metrics.expect_route(line.method, line.path, (*line.answers, 500, 503), line.function)
-    for path, of_path in lines.items():
-        endpoint = Endpoint({line.method: call_of(line) for line in of_path}, metrics.count)
-        per_minute = {line.method: settings.search_rate_limit_per_minute if line.is_search else 0 for line in of_path}
+    for path in dict.fromkeys(line.path for line in ROUTES):
+        lines = [line for line in ROUTES if line.path == path]
+        for line in lines:
+            metrics.expect_route(line.method, path, (*line.answers, 500, 503), line.function)
+        endpoint = Endpoint({line.method: call_of(line) for line in lines}, metrics.count)
+        per_minute = {line.method: settings.search_rate_limit_per_minute if line.is_search else 0 for line in lines}
         limited = limits.in_front_of(cast("ASGIApp", endpoint), path=path, per_minute=per_minute)
-        yield _handler(path, endpoint.methods, limited)
-
-
-def _handler(path: str, methods: Sequence[HttpMethod], application: "ASGIApp") -> HTTPRouteHandler:
-    """An ASGI application as the handler of a path.
-
-    Litestar finds the path; from there the application answers, as a middleware that needs nobody further in:
-    Litestar's own request, signature and response objects would take longer than the database does.
-    """
-
-    def in_front_of(app: "ASGIApp") -> "ASGIApp":  # noqa: ARG001 - the signature of a Litestar middleware
-        return application
-
-    async def unreached() -> None:
-        """The application in front of it has answered."""
-
-    path = path.replace("}", ":str}")
-    return route(path, http_method=methods, status_code=200, middleware=[in_front_of])(unreached)
+        yield handler_of(path, endpoint.methods, limited)
 
 
 def _rpc(app: "ASGIApp") -> ASGIRouteHandler:
-    """The handler of all paths below /rpc, with all methods."""
+    """The handler of all paths below /rpc, for all methods."""
 
     @asgi("/rpc", is_mount=True, copy_scope=False)
     async def handler(scope: "Scope", receive: "Receive", send: "Send") -> None:
         if not scope["raw_path"].startswith(b"/rpc/"):
-            raise NotFoundException  # a mount takes every path that begins like its own
+            raise NotFoundException  # a mount also gets paths such as /rpcs
         await app(scope, receive, send)
 
     return handler
-
-
-def _cors(settings: Settings) -> CORSConfig | None:
-    if not settings.allowed_origins:
-        return None
-    return CORSConfig(
-        allow_origins=list(settings.allowed_origins), allow_headers=["*"], expose_headers=EXPOSED_HEADERS, max_age=86400
-    )

@@ -1,8 +1,8 @@
-"""Path, query string and body → the arguments of a function's parameters, by name."""
+"""Path, query string and body → the arguments of a function's parameters, matched by name."""
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final, TypeAlias
+from typing import Any, TypeAlias
 from urllib.parse import parse_qsl
 from uuid import UUID
 
@@ -14,27 +14,16 @@ from gateway.errors import invalid
 
 Convert: TypeAlias = Callable[[Any], Any] | None
 """How a decoded field becomes an argument. None: as it is."""
-_AS_IS: Final = (
-    inspect.UUIDType,
-    inspect.StrType,
-    inspect.LiteralType,
-    inspect.IntType,
-    inspect.FloatType,
-    inspect.BoolType,
-)
 
 
 def fields_of(shape: type | None) -> Sequence[inspect.Field]:
-    """The fields of a struct; none of None."""
-    if shape is None:
-        return ()
-    info = inspect.type_info(shape)
-    assert isinstance(info, inspect.StructType)
-    return info.fields
+    """The fields of a struct; no fields for None."""
+    fields: Sequence[inspect.Field] = getattr(inspect.type_info(shape), "fields", ())
+    return fields
 
 
 def conversion_of(field_type: inspect.Type) -> Convert:
-    """How a field of this type becomes an argument: as it is, a time in UTC, or else its JSON for a jsonb parameter."""
+    """How a field of this type becomes an argument: a time in UTC, JSON for a jsonb parameter, or else as it is."""
     if isinstance(field_type, inspect.Metadata):
         return str.encode if (field_type.extra or {}).get("json") else conversion_of(field_type.type)
     if isinstance(field_type, inspect.UnionType):
@@ -43,27 +32,27 @@ def conversion_of(field_type: inspect.Type) -> Convert:
         return _document
     if isinstance(field_type, inspect.DateTimeType):
         return _instant
-    is_list_as_is = isinstance(field_type, inspect.ListType) and conversion_of(field_type.item_type) is None
-    return None if is_list_as_is or isinstance(field_type, _AS_IS) else msgspec.json.encode
+    if isinstance(field_type, inspect.ListType):
+        return msgspec.json.encode if conversion_of(field_type.item_type) else None
+    return msgspec.json.encode if isinstance(field_type, (inspect.StructType, inspect.DictType)) else None
 
 
 def is_json(field_type: inspect.Type) -> bool:
-    """Whether a field of this type becomes JSON for a jsonb parameter."""
+    """Whether a field of this type becomes JSON, for a jsonb parameter."""
     return conversion_of(field_type) not in (None, _instant)
 
 
 def _document(raw: msgspec.Raw) -> bytes | None:
-    text = bytes(raw)
-    return None if text == b"null" else text
+    return None if (text := bytes(raw)) == b"null" else text
 
 
 def _instant(time: datetime) -> datetime:
-    """A time in UTC. Raises OverflowError when its year there is not one from 1 to 9999."""
+    """A time in UTC. Raises OverflowError when its year in UTC is not from 1 to 9999."""
     return time.astimezone(UTC)
 
 
 def argument(name: str, value: Any, convert: Convert) -> Any:
-    """A decoded field as an argument; a field left out is null. Raises ApiError 422."""
+    """A decoded field as an argument; null for a field that was left out. Raises ApiError 422."""
     if value is None or value is msgspec.UNSET:
         return None
     try:
@@ -73,7 +62,7 @@ def argument(name: str, value: Any, convert: Convert) -> Any:
 
 
 def path_argument(name: str, text: str) -> UUID:
-    """A segment of a path as an argument. Raises ApiError 422."""
+    """A path segment as an argument. Raises ApiError 422."""
     try:
         return msgspec.convert(text, UUID)
     except msgspec.ValidationError:
@@ -81,7 +70,7 @@ def path_argument(name: str, text: str) -> UUID:
 
 
 def decode_query(query_string: bytes, shape: type) -> Any:
-    """The query string as its struct; of a repeated parameter the last counts. Raises ApiError 422."""
+    """The query string as its struct; the last value of a repeated parameter counts. Raises ApiError 422."""
     try:
         pairs = parse_qsl(query_string.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=100)
     except ValueError:
@@ -97,7 +86,7 @@ def decode_query(query_string: bytes, shape: type) -> Any:
 
 
 def check_json(name: str, text: str) -> None:
-    """Refuses a query parameter that is not JSON, or holds what can't be stored. Raises ApiError 422."""
+    """Raises ApiError 422 for a query parameter that is not JSON, or has a value that can't be stored."""
     if (found := unstorable(text.encode())) is not None:
         raise invalid(name, found[1])
     try:

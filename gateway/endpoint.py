@@ -1,7 +1,7 @@
-"""From an HTTP request to one SQL call and back, by a line of the route table.
+"""From an HTTP request to one SQL call and back, by a route of gateway/routes.py.
 
-Endpoints are plain ASGI applications under Litestar's router: a request is decoded once, by msgspec, and the body of
-the answer is sent as the bytes that the database returned.
+Endpoints are plain ASGI applications under Litestar's router: msgspec decodes a request once, gateway/statements.py has
+the SQL text, gateway/database/calls.py runs it, and the response's body is the bytes that the database returned.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -9,8 +9,10 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 from uuid import UUID
 
+import litestar
 import msgspec
 from litestar.enums import HttpMethod
+from litestar.handlers import HTTPRouteHandler
 
 from gateway.arguments import argument, check_json, conversion_of, decode_query, fields_of, path_argument
 from gateway.database.calls import Calls
@@ -25,15 +27,67 @@ from gateway.settings import Settings
 from gateway.statements import statement_of
 
 if TYPE_CHECKING:
-    from litestar.types import Receive, Scope, Send
+    from litestar.types import ASGIApp, Receive, Scope, Send
 
 MAXIMUM_BATCHED_BYTES: Final = 8192
-"""Of a body: a call with more is slow, and would hold up the other calls of its batch."""
+"""Size of a body. A call with a larger one is slow, and would hold up the other calls of its batch."""
 _HEADER_OF: Final = {"idempotency_key": b"idempotency-key", "if_match": b"if-match"}
 
 
+class Endpoint:
+    """All routes with one path, as an ASGI application.
+
+    count: is passed api.reply.measures of each call, what the function says it did
+    """
+
+    def __init__(self, calls: Mapping[str, "Call"], count: Callable[[bytes | None], None]) -> None:
+        self._calls = dict(calls)
+        if "GET" in calls:
+            self._calls["HEAD"] = calls["GET"]
+        self._count = count
+
+    @property
+    def methods(self) -> list[HttpMethod]:
+        """The methods it serves; Litestar itself handles OPTIONS and refuses the others."""
+        return [HttpMethod(method) for method in self._calls]
+
+    async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
+        """Responds to one request, whatever happens."""
+        context = context_of(scope)
+        try:
+            call = self._calls[scope["method"]]  # type: ignore[typeddict-item]
+            reply = await call.reply(context, scope, receive)
+        except Exception as error:
+            api_error = api_error_of(error)
+            record_error(context, api_error, error)
+            await send_error(context, send, api_error)
+            return
+        self._count(reply.measures)
+        headers = [JSON] if reply.body is not None else []
+        is_read = call.route.method == "GET"
+        status = add_headers(context, reply.status, reply.headers, headers, is_read=is_read)
+        await send_answer(send, status, headers, reply.body or b"")
+
+
+def handler_of(path: str, methods: Sequence[HttpMethod], application: "ASGIApp") -> HTTPRouteHandler:
+    """An ASGI application as the handler of a path.
+
+    Litestar routes to it and does no more, for it is a middleware that calls nothing further in: Litestar's request,
+    signature and response objects would take longer than the database does.
+    """
+
+    def in_front_of(app: "ASGIApp") -> "ASGIApp":  # noqa: ARG001 - the signature of a Litestar middleware
+        return application
+
+    @litestar.route(path.replace("}", ":str}"), http_method=methods, status_code=200, middleware=[in_front_of])
+    async def unreached() -> None:
+        """The application in front of it has responded."""
+
+    return unreached
+
+
 class Call:
-    """One line of the route table, made ready: the statement, and how its arguments come from a request."""
+    """One route, prepared: its statement, and how the arguments come from a request."""
 
     def __init__(self, route: Route, identifier: Identifier, calls: Calls, settings: Settings) -> None:
         self.route = route
@@ -53,7 +107,7 @@ class Call:
             self._lone_statement = CallStatement(self.statement.sql)
 
     async def reply(self, context: RequestContext, scope: "Scope", receive: "Receive") -> Reply:
-        """Runs the call for one request. Raises ApiError, or whatever api_error_of understands."""
+        """Runs the call for one request. Raises ApiError, or anything else that api_error_of understands."""
         identity = self.identify(context)
         body = await self.read(context, receive)
         arguments = self._arguments(context, identity, scope, body)
@@ -66,7 +120,7 @@ class Call:
     async def run(
         self, context: RequestContext, identity: Identity, statement: CallStatement, arguments: Sequence[Any]
     ) -> Reply:
-        """Runs the call, and takes its time."""
+        """Runs the call and records how long it took."""
         start = perf_counter()
         try:
             return await self._calls.call(statement, arguments, identity.tenant_id)
@@ -74,11 +128,11 @@ class Call:
             context.called = (self.route.function, perf_counter() - start)
 
     def identify(self, context: RequestContext) -> Identity:
-        """Who calls. Raises ApiError."""
+        """The caller. Raises ApiError."""
         return identify(context, self._identifier, is_for_users=self.route.is_for_users)
 
     async def read(self, context: RequestContext, receive: "Receive") -> bytes:
-        """The request's body, an empty one as `{}`; nothing for a route without one. Raises ApiError."""
+        """The request's body, `{}` if it is empty; no bytes for a route without a body. Raises ApiError."""
         if self._decoder is None:
             return b""
         media_type = context.headers.get(b"content-type", b"application/json").partition(b";")[0].strip().lower()
@@ -87,7 +141,7 @@ class Call:
         return await read_body(context, receive, self._maximum_bytes) or b"{}"
 
     def decode(self, body: bytes) -> Any:
-        """The body as its struct; None for a route without one. Raises ApiError."""
+        """The body as its struct; None for a route without a body. Raises ApiError."""
         if self._decoder is None:
             return None
         try:
@@ -123,7 +177,7 @@ class Call:
         return arguments
 
     def _injected(self, name: str, context: RequestContext, identity: Identity, decoded: Any) -> Any:
-        """What the gateway itself passes for a parameter."""
+        """The argument of a parameter that the gateway injects."""
         if name == "idempotency_ttl_hours":
             return self._ttl_hours
         if name == "user_id":
@@ -140,51 +194,15 @@ class Call:
         return default if value is None else value
 
 
-class Endpoint:
-    """All lines of the route table with one path, as an ASGI application.
-
-    count: is told what each call says it did, api.reply.measures
-    """
-
-    def __init__(self, calls: Mapping[str, Call], count: Callable[[bytes | None], None]) -> None:
-        self._calls = dict(calls)
-        if "GET" in calls:
-            self._calls["HEAD"] = calls["GET"]
-        self._count = count
-
-    @property
-    def methods(self) -> list[HttpMethod]:
-        """The methods it serves; Litestar answers OPTIONS and refuses the others."""
-        return [HttpMethod(method) for method in self._calls]
-
-    async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
-        """Answers one request, whatever happens."""
-        context = context_of(scope)
-        try:
-            call = self._calls[scope["method"]]  # type: ignore[typeddict-item]
-            reply = await call.reply(context, scope, receive)
-        except Exception as error:
-            api_error = api_error_of(error)
-            record_error(context, api_error, error)
-            await send_error(context, send, api_error)
-            return
-        self._count(reply.measures)
-        headers = [JSON] if reply.body is not None else []
-        is_read = call.route.method == "GET"
-        status = add_headers(context, reply.status, reply.headers, headers, is_read=is_read)
-        await send_answer(send, status, headers, reply.body or b"")
-
-
 def refuse(error: Exception, body: bytes) -> NoReturn:
-    """Raises what the client is told of an error, from the error itself, which the log has to know.
+    """Raises the ApiError of an error, from the error itself, which the log needs.
 
-    Of a value that PostgreSQL can't store, it names the place in the body.
+    For a value that PostgreSQL can't store, it names the place in the body.
     """
     api_error = api_error_of(error)
     is_about_a_value = api_error.code in ("VALIDATION_ERROR", "MALFORMED_JSON") and not api_error.details
     if is_about_a_value and (found := unstorable(body)) is not None:
-        message = "The request has a value that can't be stored."
-        api_error = ApiError(422, message=message, details=(ErrorDetail(*found),))
+        api_error = ApiError(422, details=(ErrorDetail(*found),))
     if api_error is error:
-        raise api_error  # from nothing: it must not be its own cause
+        raise api_error  # an error must not be its own cause
     raise api_error from error

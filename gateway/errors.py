@@ -1,7 +1,7 @@
 """What can go wrong, as HTTP: from any exception to the one error envelope.
 
-A refusal of the database carries its status in the SQLSTATE (PTxyz), its error code in the constraint's name and the
-field in the column's name. Everything unforeseen is a 500 that says nothing of its cause; the log has it.
+An error that our functions raise has its HTTP status in the SQLSTATE (PTxyz), its error code in the constraint's name
+and the field in the column's name. Anything unforeseen is a 500 that reveals nothing of its cause; the log has it.
 """
 
 import re
@@ -25,7 +25,7 @@ CONNECTION_ERRORS: Final = (
     asyncpg.InternalClientError,
     OSError,  # TimeoutError is one
 )
-"""The database is away or can't be reached. The same statement passes once it is back."""
+"""The database can't be reached. The same statement may succeed once it is back."""
 DATABASE_ERRORS: Final = (asyncpg.PostgresError, *CONNECTION_ERRORS)
 """Everything that a statement can fail with."""
 
@@ -42,25 +42,25 @@ STATUS_OF: Final[Mapping[str, tuple[int, int]]] = {
     "23514": (422, 400),  # check violation
     "23P01": (409, 409),  # exclusion violation
     "25006": (405, 405),  # a write in a read-only transaction
-    "28": (503, 403),  # the gateway was not let in: its operator's fault. Over /rpc, PostgREST's status
+    "28": (503, 403),  # the gateway could not log in: a mistake of its operator. Over /rpc, PostgREST's status
     "3D000": (503, 503),  # the database does not exist (any more)
-    "40001": (503, 503),  # serialization failure: the same call may pass next time
+    "40001": (503, 503),  # serialization failure: the same call may succeed next time
     "40P01": (503, 503),  # deadlock: likewise
     "42501": (403, 403),  # a privilege is missing, or a policy forbids the row
     "53": (503, 503),  # insufficient resources
     "53400": (503, 500),  # configuration limit exceeded
     "54001": (422, 500),  # nested too deep
-    "55P03": (409, 409),  # a lock was not had in time
-    "57014": (504, 504),  # cancelled: the statement ran too long. Not 503, for clients repeat that
+    "55P03": (409, 409),  # a lock was not available in time
+    "57014": (504, 504),  # cancelled: the statement ran too long. Not 503, because clients retry that
     "57P": (503, 503),  # the server is shutting down, starting, or crashed
     "P0001": (400, 400),  # raised without a code
     "P0002": (404, 404),  # no data found
 }
-"""HTTP status of a SQLSTATE, by the code or its beginning (PostgreSQL manual, appendix A): of the product's routes, and
-of /rpc, where PostgREST's hold. The longest match counts."""
+"""HTTP statuses of a SQLSTATE, by the code or its beginning (PostgreSQL manual, appendix A): for the route table, and
+for /rpc, which has PostgREST's. The longest match counts."""
 
 INTERNAL: Final = ("09", "25", "2D", "38", "39", "3B", "40", "42", "54", "55", "57", "58", "F0", "HV", "P0", "XX")
-"""Classes of errors that a client has no part in: 500. Of what is in neither table, routes make a 500, /rpc a 400."""
+"""Classes of errors that no client can cause: 500. What is in neither table is a 500, over /rpc a 400."""
 
 CODE_OF: Final[Mapping[int, str]] = {
     400: "BAD_REQUEST",
@@ -79,19 +79,19 @@ CODE_OF: Final[Mapping[int, str]] = {
     503: "DATABASE_UNAVAILABLE",
     504: "TIMEOUT",
 }
-"""The error code of a status, where the refusal names none of its own."""
+"""The error code of a status, for errors that name none."""
 
 MESSAGE_OF: Final[Mapping[int, str]] = {
     403: "This is not allowed.",
     404: "There is nothing at this address.",
-    405: "This address does not take this method. The header Allow names those that it takes.",
-    409: "The request is in conflict with another one. Repeat it.",
+    405: "This address does not support this method. The Allow header lists those it supports.",
+    409: "The request conflicts with another one. Repeat it.",
     422: "The request has a value that can't be stored.",
     500: "Something went wrong on our side. The log has it under this request's id.",
     503: "The database can't be reached. Repeat the request a little later.",
     504: "The database took too long. Ask for less, or repeat the request later.",
 }
-"""What a client is told where the cause's own words must not leave the house."""
+"""The message of a status, for errors whose own text must not leave the gateway."""
 
 
 class ErrorDetail(msgspec.Struct, frozen=True):
@@ -102,7 +102,7 @@ class ErrorDetail(msgspec.Struct, frozen=True):
 
 
 class ApiError(Exception):
-    """A request that is not answered as it asked, with all that the client is told."""
+    """An error response: its status, and everything the client is told."""
 
     def __init__(
         self,
@@ -134,19 +134,15 @@ def invalid(field: str, message: str) -> ApiError:
 
 def envelope(api_error: ApiError, request_id: str) -> bytes:
     """The body of an error: `{"success": false, "error": {"code", "message", "details", "request_id"}}`."""
-    error = {
-        "code": api_error.code,
-        "message": api_error.message,
-        "details": api_error.details,
-        "request_id": request_id,
-    }
+    error = {"code": api_error.code, "message": api_error.message, "details": api_error.details}
+    error["request_id"] = request_id
     return msgspec.json.encode({"success": False, "error": error})
 
 
 def status_of(sqlstate: str, *, is_rpc: bool = False) -> int:
     """HTTP status of a SQLSTATE.
 
-    "PTxyz" is raised by our own functions and carries its status; "PT40A" would be our bug: 500.
+    "PTxyz" is raised by our own functions and contains its status; "PT40A" would be a bug of ours: 500.
     """
     if raised := re.fullmatch(r"PT([45]\d\d)", sqlstate):
         return int(raised[1])
@@ -157,7 +153,7 @@ def status_of(sqlstate: str, *, is_rpc: bool = False) -> int:
 
 
 def api_error_of(error: BaseException) -> ApiError:
-    """What the client is told of an exception."""
+    """The error response to an exception."""
     if isinstance(error, ApiError):
         return error
     if isinstance(error, asyncpg.PostgresError):
@@ -171,11 +167,8 @@ def api_error_of(error: BaseException) -> ApiError:
     if isinstance(error, RecursionError):
         return invalid("body", "Nested too deep.")
     if isinstance(error, HTTPException):
-        return ApiError(
-            error.status_code,
-            message=None if error.status_code in MESSAGE_OF else error.detail,
-            headers=error.headers,
-        )
+        message = None if error.status_code in MESSAGE_OF else error.detail
+        return ApiError(error.status_code, message=message, headers=error.headers)
     return ApiError(500)
 
 
@@ -188,7 +181,7 @@ def _error_of_shape(error: msgspec.ValidationError) -> ApiError:
 
 
 def _field(path: str, name: str = "") -> str:
-    """A field's path as callers write it: "$.cards[0]`" and "content" are "cards[0].content"."""
+    """A field's path as callers write it: "$.cards[0]`" and "content" become "cards[0].content"."""
     parts = (path.removeprefix("key` in `").rstrip("`").removeprefix("$").removeprefix("."), name)
     return ".".join(part for part in parts if part) or "body"
 

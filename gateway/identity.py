@@ -1,7 +1,7 @@
-"""Who calls: the tenant, and where there is one the user, from a bearer token or from a trusted header.
+"""Who calls: the tenant and, if there is one, the user, from a bearer token or a trusted header.
 
-A token counts before the header: it is verified whenever it is sent, and a header beside it must name the same tenant.
-The algorithm is the configured one and never the token's choice; keys are read once, at the start.
+A token takes precedence: it is verified whenever it is sent, and a header sent with it must name the same tenant.
+The algorithm is the configured one, never the token's choice; keys are read once, at the start.
 """
 
 import ipaddress
@@ -10,6 +10,7 @@ import math
 import time
 import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any, Final, Literal, NamedTuple
 from uuid import UUID
@@ -23,10 +24,10 @@ from gateway.request import RequestContext
 from gateway.settings import Settings, SettingsError
 
 CLOCK_SKEW_SECONDS: Final = 30
-"""How far the clocks of whoever issues tokens may be from ours."""
+"""How far the clock of a token's issuer may be from ours."""
 MAXIMUM_TOKEN_BYTES: Final = 4096
 MAXIMUM_CACHED_TOKENS: Final = 4096
-"""Verified tokens kept at hand by each process: 16 MiB at the very most."""
+"""Verified tokens that each process remembers: at most 16 MiB."""
 LEAST_SECRET_BYTES: Final = 32
 """RFC 7518, section 3.2: a key for HS256 is at least as long as its hash."""
 
@@ -36,14 +37,14 @@ logger = logging.getLogger(__name__)
 
 
 class Identity(msgspec.Struct, frozen=True):
-    """The caller. user_id is None for callers that are no users, such as services."""
+    """The caller. user_id is None for callers that are not users, such as services."""
 
     tenant_id: UUID
     user_id: UUID | None = None
 
     @property
     def owner(self) -> bytes:
-        """Who owns what this user encrypts: the bytes of both ids."""
+        """The owner of what this user encrypts: the bytes of both ids."""
         assert self.user_id is not None
         return self.tenant_id.bytes + self.user_id.bytes
 
@@ -51,8 +52,8 @@ class Identity(msgspec.Struct, frozen=True):
 class Unauthenticated(ApiError):
     """A 401: the caller did not say who it is, or could not prove it.
 
-    reason: "missing" (no token), "invalid" (not a token, or not one of ours), "expired", "claims" (ours, but not for
-    now or not for us), "no_key" (a token was sent and there is no key to verify it with).
+    reason: "missing" (no token), "invalid" (not a token, or not signed with our key), "expired", "claims" (a claim is
+    missing or not for us), "no_key" (a token was sent, but there is no key to verify it with)
     """
 
     def __init__(self, reason: Reason, message: str) -> None:
@@ -64,7 +65,7 @@ class Unauthenticated(ApiError):
 
 
 class _Verified(NamedTuple):
-    """What a token proved, and until when (seconds since 1970)."""
+    """What a token proves, and until when (seconds since 1970)."""
 
     identity: Identity
     tenant_header: bytes
@@ -72,9 +73,9 @@ class _Verified(NamedTuple):
 
 
 class Identifier:
-    """Learns the caller's identity from a request's headers. A known token costs one look into a dictionary.
+    """Learns the caller's identity from a request's headers. A known token costs one dictionary lookup.
 
-    Raises SettingsError when the keys of the settings can't be used.
+    Raises SettingsError when the configured keys can't be used.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -84,13 +85,13 @@ class Identifier:
         self._issuer = settings.jwt_issuer
         self._keys = verification_keys(settings)
         self._verified: dict[bytes, _Verified] = {}
-        # PyJWT would say at the first token what check_identity says at the start.
+        # PyJWT would warn at the first token of what check_identity warns of at the start.
         warnings.filterwarnings("ignore", "The HMAC key is")
 
     def identify(self, headers: Mapping[bytes, bytes]) -> Identity:
-        """The caller by its headers (names in lower case).
+        """The caller, by its headers (names in lower case).
 
-        Raises Unauthenticated (401), or ApiError: 403 TENANT_MISMATCH, 422 for a tenant header that is not valid.
+        Raises Unauthenticated (401), or ApiError: 403 TENANT_MISMATCH, 422 for an invalid tenant header.
         """
         authorization = headers.get(b"authorization")
         if authorization is not None:
@@ -110,22 +111,22 @@ class Identifier:
         return Identity(_tenant_of_header(tenant_header))
 
     def expires(self, headers: Mapping[bytes, bytes]) -> float:
-        """Until when a caller just identified is who it is, in seconds since 1970: as long as its token is good."""
+        """When the token of a caller just identified expires, in seconds since 1970; infinity without a token."""
         verified = self._verified.get(headers.get(b"authorization", b""))
         return math.inf if verified is None else verified.expires
 
     def _verify(self, authorization: bytes) -> _Verified | None:
-        """What the token proves; None for credentials of another scheme, which are not for us."""
+        """What the token proves; None for credentials of another scheme."""
         scheme, _, token = authorization.partition(b" ")
         if scheme.lower() != b"bearer":
             return None
         if not self._keys:
-            raise Unauthenticated("no_key", "No token can be verified here: send X-Tenant-ID without one.")
+            raise Unauthenticated("no_key", "Tokens can't be verified here. Send X-Tenant-ID without one.")
         self._verified.pop(authorization, None)
         claims = self._claims(token.strip())
         tenant_id = _uuid_claim(claims, "tenant_id")
         if tenant_id is None:
-            raise Unauthenticated("claims", "The token names no tenant_id.")
+            raise Unauthenticated("claims", "The token has no tenant_id.")
         identity = Identity(tenant_id, _uuid_claim(claims, "sub"))
         verified = _Verified(identity, str(tenant_id).encode(), int(claims["exp"]) + CLOCK_SKEW_SECONDS)
         while len(self._verified) >= MAXIMUM_CACHED_TOKENS:
@@ -134,65 +135,49 @@ class Identifier:
         return verified
 
     def _claims(self, token: bytes) -> Mapping[str, Any]:
-        """A token's claims, once it is proved to be ours, for us and for now. Raises Unauthenticated."""
+        """The claims of a token that is signed with our key, for us, and current. Raises Unauthenticated."""
         if len(token) > MAXIMUM_TOKEN_BYTES:
             raise Unauthenticated("invalid", f"The token has more than {MAXIMUM_TOKEN_BYTES} bytes.")
+        has_audience = self._audience is not None  # if not, PyJWT would refuse tokens that name one
         try:
-            claims: Mapping[str, Any] = jwt.decode(
+            return jwt.decode(
                 token,
                 self._key_for(token),
                 algorithms=[self._algorithm],
                 audience=self._audience,
                 issuer=self._issuer,
                 leeway=CLOCK_SKEW_SECONDS,
-                options={
-                    "require": ["exp"],
-                    "verify_aud": self._audience is not None,
-                    "verify_iss": self._issuer is not None,
-                    "verify_sub": False,
-                    "verify_jti": False,
-                },
+                options={"require": ["exp"], "verify_aud": has_audience, "verify_sub": False, "verify_jti": False},
             )
-        except jwt.ExpiredSignatureError:
-            raise Unauthenticated("expired", "The token has expired.") from None
-        except (
-            jwt.ImmatureSignatureError,
-            jwt.InvalidAudienceError,
-            jwt.InvalidIssuerError,
-            jwt.InvalidIssuedAtError,
-            jwt.MissingRequiredClaimError,
-        ) as error:
-            raise Unauthenticated("claims", _CLAIM_MESSAGE.get(type(error), "The token lacks a claim.")) from None
-        except (jwt.PyJWTError, ValueError, TypeError, RecursionError):
-            raise Unauthenticated("invalid", "The token is not valid.") from None
-        return claims
+        except (jwt.PyJWTError, LookupError, ValueError, TypeError, RecursionError) as error:
+            raise Unauthenticated(*_REFUSALS.get(type(error), ("invalid", "The token is not valid."))) from None
 
     def _key_for(self, token: bytes) -> Any:
-        """The key that a token asks for by its kid, among ours; a single key needs no kid."""
+        """The key that a token names by its kid; a single key needs no kid."""
         if len(self._keys) == 1:
             return next(iter(self._keys.values()))
         key_id = jwt.get_unverified_header(token).get("kid")
-        if key_id not in self._keys:
-            raise jwt.InvalidKeyError
         return self._keys[key_id]
 
 
-_CLAIM_MESSAGE: Final[Mapping[type[Exception], str]] = {
-    jwt.ImmatureSignatureError: "The token is not valid yet.",
-    jwt.InvalidAudienceError: "The token is for another audience.",
-    jwt.InvalidIssuerError: "The token is from another issuer.",
-    jwt.InvalidIssuedAtError: "The token's iat is not a time.",
+_REFUSALS: Final[Mapping[type[Exception], tuple[Reason, str]]] = {
+    jwt.ExpiredSignatureError: ("expired", "The token has expired."),
+    jwt.ImmatureSignatureError: ("claims", "The token is not valid yet."),
+    jwt.InvalidAudienceError: ("claims", "The token is for another audience."),
+    jwt.InvalidIssuerError: ("claims", "The token is from another issuer."),
+    jwt.InvalidIssuedAtError: ("claims", "The token's iat is not a time."),
+    jwt.MissingRequiredClaimError: ("claims", "The token lacks a claim."),
 }
 
 
 def identify(context: RequestContext, identifier: Identifier, *, is_for_users: bool) -> Identity:
-    """The caller of a request. Raises Unauthenticated when a user is needed and the caller is none."""
+    """The caller of a request. Raises Unauthenticated when a user is required and the caller is not one."""
     if is_for_users and b"authorization" not in context.headers:
         raise Unauthenticated("missing", "This is for users: a bearer token with sub is needed.")
     identity = identifier.identify(context.headers)
     context.tenant_id = identity.tenant_id
     if is_for_users and identity.user_id is None:
-        raise Unauthenticated("missing", "This is for users: the token names none in sub.")
+        raise Unauthenticated("missing", "This is for users: the token has no sub.")
     return identity
 
 
@@ -201,15 +186,15 @@ def issue_token(
 ) -> str:
     """A bearer token that a gateway with these settings accepts.
 
-    minutes       for how long; None: access_token_expire_minutes
+    minutes       its lifetime; None: access_token_expire_minutes
     private_key   in PEM, for every algorithm but HS256
 
-    Raises SettingsError when there is nothing to sign with.
+    Raises SettingsError when there is no key to sign with.
     """
     key = settings.jwt_secret_key if settings.jwt_algorithm == "HS256" else private_key
     if key is None:
         needed = "JWT_SECRET_KEY" if settings.jwt_algorithm == "HS256" else "--key, the private key"
-        raise SettingsError(f"a token is signed with {needed}, which is not given")
+        raise SettingsError(f"a token is signed with {needed}, which is missing")
     now = int(time.time())
     claims: dict[str, Any] = {
         "tenant_id": str(identity.tenant_id),
@@ -224,26 +209,24 @@ def issue_token(
             {name: value for name, value in claims.items() if value is not None}, key, settings.jwt_algorithm
         )
     except (jwt.PyJWTError, ValueError, TypeError):
-        raise SettingsError(f"this is no key to sign with {settings.jwt_algorithm}") from None
+        raise SettingsError(f"this key can't sign with {settings.jwt_algorithm}") from None
 
 
 def check_identity(settings: Settings) -> None:
-    """Refuses a start that would let in callers who prove nothing, or whose keys can't be used. Raises SettingsError.
+    """Refuses to start with keys that can't be used and, in production, with settings that let anybody in.
 
-    Outside of production it warns instead.
+    Raises SettingsError. Outside production, unsafe settings are only warned about.
     """
     Identifier(settings)
     if settings.trusts_tenant_header and not _is_loopback(settings.host):
         _refuse_in_production(
             settings,
-            f"TRUST_TENANT_HEADER: on {settings.host} anybody who reaches the gateway could name any tenant: "
-            "set JWT_SECRET_KEY or JWT_PUBLIC_KEY, or let HOST be 127.0.0.1",
+            f"TRUST_TENANT_HEADER: on {settings.host} anybody who reaches the gateway could act as any tenant. "
+            "Set JWT_SECRET_KEY or JWT_PUBLIC_KEY, or HOST=127.0.0.1",
         )
     secret = settings.jwt_secret_key
     if settings.jwt_algorithm == "HS256" and secret is not None and len(secret.encode()) < LEAST_SECRET_BYTES:
-        _refuse_in_production(
-            settings, f"JWT_SECRET_KEY: shorter than {LEAST_SECRET_BYTES} bytes, so it could be guessed from one token"
-        )
+        _refuse_in_production(settings, f"JWT_SECRET_KEY: shorter than {LEAST_SECRET_BYTES} bytes: it can be guessed")
 
 
 def _refuse_in_production(settings: Settings, line: str) -> None:
@@ -253,12 +236,9 @@ def _refuse_in_production(settings: Settings, line: str) -> None:
 
 
 def _is_loopback(host: str) -> bool:
-    if host.lower() == "localhost":
-        return True
-    try:
+    with suppress(ValueError):
         return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+    return host.lower() == "localhost"
 
 
 @lru_cache(maxsize=4096)
@@ -270,7 +250,7 @@ def _tenant_of_header(value: bytes) -> UUID:
 
 
 def _uuid_claim(claims: Mapping[str, Any], name: str) -> UUID | None:
-    """A claim that has to be a UUID where it is there. Raises Unauthenticated."""
+    """A claim that must be a UUID, or None if it is absent. Raises Unauthenticated."""
     value = claims.get(name)
     if value is None:
         return None
@@ -281,7 +261,7 @@ def _uuid_claim(claims: Mapping[str, Any], name: str) -> UUID | None:
 
 
 def _uuid(text: str) -> UUID | None:
-    """A UUID in its usual form, with hyphens; uuid.UUID itself would take braces and lone digits, too."""
+    """A UUID in its usual form, with hyphens; uuid.UUID would accept braces and bare digits, too."""
     try:
         found = UUID(text)
     except ValueError:

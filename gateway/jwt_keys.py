@@ -1,100 +1,75 @@
 """The keys that verify bearer tokens, read once at the start from a secret, a PEM text or a JSON Web Key Set."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import jwt
 import msgspec
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicKey
-from cryptography.hazmat.primitives.asymmetric.ed448 import Ed448PublicKey
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from gateway.settings import Settings, SettingsError
 
-MINIMUM_RSA_BITS: Final = 2048
-"""RFC 7518, section 3.3."""
-
 
 def verification_keys(settings: Settings) -> Mapping[str | None, Any]:
-    """The keys that verify tokens, by their kid; none: tokens can't be verified. Raises SettingsError."""
+    """The keys that verify tokens, by their kid; empty: tokens can't be verified. Raises SettingsError."""
+    algorithm = jwt.get_algorithm_by_name(settings.jwt_algorithm)
     if settings.jwt_algorithm == "HS256":
-        if settings.jwt_secret_key is None:
-            return {}
         try:
-            key = jwt.get_algorithm_by_name("HS256").prepare_key(settings.jwt_secret_key)
+            return {} if settings.jwt_secret_key is None else {None: algorithm.prepare_key(settings.jwt_secret_key)}
         except jwt.InvalidKeyError:
             raise SettingsError("JWT_SECRET_KEY: this is a public key, which everybody may know") from None
-        return {None: key}
     if settings.jwt_public_key is None:
         return {}
-    text = _key_text(settings.jwt_public_key)
-    if "PRIVATE KEY" in text:
-        raise SettingsError("JWT_PUBLIC_KEY: this is a private key; the gateway needs the public one only")
-    keys = _keys_of_set(text, settings.jwt_algorithm) if text.startswith("{") else {None: _key_of_pem(text)}
-    usable = {key_id: key for key_id, key in keys.items() if _is_for(settings.jwt_algorithm, key)}
-    if not usable:
+    keys: dict[str | None, Any] = {}
+    for key_id, key in _public_keys(_key_text(settings.jwt_public_key), settings.jwt_algorithm):
+        try:
+            algorithm.prepare_key(key)
+        except (jwt.InvalidKeyError, TypeError):
+            continue  # for another algorithm
+        if key_id in keys:
+            raise SettingsError(f"JWT_PUBLIC_KEY: two keys of the set have the kid {key_id!r}")
+        if complaint := algorithm.check_key_length(key):
+            raise SettingsError(f"JWT_PUBLIC_KEY: {complaint}")
+        keys[key_id] = key
+    if not keys:
         raise SettingsError(f"JWT_PUBLIC_KEY: no key for {settings.jwt_algorithm} in it")
-    for key in usable.values():
-        if isinstance(key, RSAPublicKey) and key.key_size < MINIMUM_RSA_BITS:
-            raise SettingsError(f"JWT_PUBLIC_KEY: {key.key_size} bits are too few, {MINIMUM_RSA_BITS} are needed")
-    return usable
+    return keys
 
 
 def _key_text(value: str) -> str:
-    """PEM or JSON as it was given, or read from the file that was named."""
-    # In many an environment file a line end is written as two characters.
+    """The PEM or JSON text: the value itself, or the content of the file that it names."""
+    # In many environment files a line end is written as two characters.
     text = value.strip().replace("\\n", "\n")
     if text.startswith(("-----BEGIN", "{")):
         return text
     try:
         return Path(value).read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError, ValueError) as error:
+    except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not a text file"
-        raise SettingsError(
-            f"JWT_PUBLIC_KEY: expected a public key in PEM, a JSON Web Key Set, or a file with either: {reason}"
-        ) from None
+        raise SettingsError(f"JWT_PUBLIC_KEY: expected PEM, a JWK Set, or the path of either: {reason}") from None
 
 
-def _key_of_pem(text: str) -> Any:
-    try:
-        return load_pem_public_key(text.encode())
-    except (ValueError, UnsupportedAlgorithm):
-        raise SettingsError("JWT_PUBLIC_KEY: this is not a public key in PEM") from None
-
-
-def _keys_of_set(text: str, algorithm: str) -> Mapping[str | None, Any]:
-    """The keys of a JSON Web Key Set (RFC 7517) that are for signatures by the algorithm."""
+def _public_keys(text: str, algorithm: str) -> list[tuple[str | None, Any]]:
+    """The keys of a PEM text or a JWK Set (RFC 7517), each with its kid. jwt.PyJWKSet would leave out Ed448 keys."""
+    if "PRIVATE KEY" in text:
+        raise SettingsError("JWT_PUBLIC_KEY: this is a private key; the gateway needs only the public one")
+    if not text.startswith("{"):
+        try:
+            return [(None, load_pem_public_key(text.encode()))]
+        except (ValueError, UnsupportedAlgorithm):
+            raise SettingsError("JWT_PUBLIC_KEY: this is not a public key in PEM") from None
     try:
         entries = msgspec.convert(msgspec.json.decode(text)["keys"], list[dict[str, Any]])
     except (msgspec.MsgspecError, KeyError, TypeError):
         raise SettingsError('JWT_PUBLIC_KEY: this is not a JSON Web Key Set, {"keys": [{…}]}') from None
     if any("d" in entry or entry.get("kty") == "oct" for entry in entries):
-        raise SettingsError("JWT_PUBLIC_KEY: the set holds a private key; the gateway needs the public ones only")
-    # jwt.PyJWKSet would do, but for Ed448, which it doesn't know.
-    keys: dict[str | None, Any] = {}
+        raise SettingsError("JWT_PUBLIC_KEY: the set holds a private key; the gateway needs only the public ones")
+    keys: list[tuple[str | None, Any]] = []
     for entry in entries:
-        if entry.get("use", "sig") != "sig" or entry.get("alg", algorithm) != algorithm:
-            continue
-        try:
-            key = jwt.PyJWK(entry, algorithm).key
-        except (jwt.PyJWTError, ValueError, TypeError):
-            continue  # of another kind than the algorithm's
-        if not _is_for(algorithm, key):
-            continue
-        key_id = entry.get("kid")
-        if key_id in keys:
-            raise SettingsError(f"JWT_PUBLIC_KEY: two keys of the set have the kid {key_id!r}")
-        keys[key_id] = key
+        if entry.get("use", "sig") == "sig" and entry.get("alg", algorithm) == algorithm:
+            with suppress(jwt.PyJWTError, ValueError, TypeError):
+                keys.append((entry.get("kid"), jwt.PyJWK(entry, algorithm).key))
     return keys
-
-
-def _is_for(algorithm: str, key: Any) -> bool:
-    if algorithm == "RS256":
-        return isinstance(key, RSAPublicKey)
-    if algorithm == "ES256":
-        return isinstance(key, EllipticCurvePublicKey) and isinstance(key.curve, SECP256R1)
-    return isinstance(key, (Ed25519PublicKey, Ed448PublicKey))

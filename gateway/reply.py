@@ -28,10 +28,10 @@ def is_unchanged(context: RequestContext, etag: str) -> bool:
 
 
 def add_headers(context: RequestContext, status: int, named: bytes | None, headers: Headers, *, is_read: bool) -> int:
-    """Adds the headers that a reply names to those of the answer, and returns the answer's status.
+    """Adds the headers that a reply names to those of the response, and returns the response's status.
 
     named     a JSON object
-    is_read   whether an ETag that the client has already makes the answer a 304
+    is_read   whether the response is a 304 if the client already has the ETag
     """
     if named is not None:
         for name, value in msgspec.json.decode(named).items():
@@ -44,7 +44,7 @@ def add_headers(context: RequestContext, status: int, named: bytes | None, heade
 
 
 async def send_answer(send: "Send", status: int, headers: Headers, body: bytes, *, tells_length: bool = True) -> None:
-    """Sends a whole answer. To a HEAD request the server itself sends the headers alone."""
+    """Sends a whole response. The server leaves out the body of a response to HEAD."""
     if status in NO_BODY:
         body = b""
     elif tells_length:
@@ -54,13 +54,13 @@ async def send_answer(send: "Send", status: int, headers: Headers, body: bytes, 
 
 
 async def send_error(context: RequestContext, send: "Send", api_error: ApiError) -> None:
-    """Sends an error in the one envelope."""
+    """Sends an error in its envelope."""
     headers = [JSON, *((name.lower().encode(), value.encode()) for name, value in api_error.headers.items())]
     await send_answer(send, api_error.status, headers, envelope(api_error, context.request_id))
 
 
 def error_response(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
-    """The response to what Litestar itself refuses, and to what goes wrong in its own handlers."""
+    """The response to what Litestar itself refuses, and to what goes wrong in its handlers."""
     context = context_of(request.scope)
     api_error = api_error_of(error)
     record_error(context, api_error, error)

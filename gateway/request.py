@@ -1,4 +1,4 @@
-"""One request and its answer: what every layer on the way needs to know of it."""
+"""One request: what every layer on the way needs to know about it and its response."""
 
 import random
 import re
@@ -15,22 +15,22 @@ _PRINTABLE: Final = re.compile(rb"[\x21-\x7e]{1,128}")
 _TRACE_PARENT: Final = re.compile(
     rb"(?:00(?=.{53}$)|(?!00|ff)[0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?"
 )
-"""W3C Trace Context: version, trace id, parent id, flags; only versions after 00 may have more behind them."""
+"""W3C Trace Context: version, trace id, parent id, flags; only versions after 00 may have more after them."""
 
 
 def _taken_over(value: bytes | None) -> str | None:
-    """A caller's id, where it is valid: 1 to 128 printable characters."""
+    """A caller's id, if it is valid: 1 to 128 printable characters."""
     return value.decode("ascii") if value is not None and _PRINTABLE.fullmatch(value) else None
 
 
 def _trace_of(trace_parent: bytes | None) -> str | None:
-    """The trace id of a traceparent header, where it is valid."""
+    """The trace id of a traceparent header, if it is valid."""
     found = _TRACE_PARENT.fullmatch(trace_parent) if trace_parent is not None else None
     return found[1].decode("ascii") if found else None
 
 
 def _new_id() -> str:
-    # Not a secret: the system's own generator would cost a system call each.
+    # Not a secret, and the system's generator would cost a system call each time.
     return f"{random.getrandbits(128):032x}"
 
 
@@ -42,7 +42,7 @@ def _joined(raw_headers: Any) -> dict[bytes, bytes]:
 
 
 class RequestContext:
-    """One request on its way. It travels in the ASGI scope."""
+    """What is known about one request. It travels in the ASGI scope."""
 
     __slots__ = (
         "begun_after",
@@ -64,7 +64,7 @@ class RequestContext:
         self.headers: dict[bytes, bytes] = dict(raw_headers)
         """Request headers, names in lower case; a repeated one's values are joined (RFC 9110, section 5.3)."""
         if len(self.headers) != len(raw_headers):
-            # Never the last one alone: whoever stands in front of us may have judged by the first.
+            # Never just the last one: a proxy in front of us may have decided by the first.
             self.headers = _joined(raw_headers)
         self.request_id = _taken_over(self.headers.get(b"x-request-id")) or _new_id()
         self.trace_id = (
@@ -75,24 +75,24 @@ class RequestContext:
         self.code: str | None = None
         """The error's code."""
         self.error: BaseException | None = None
-        """What was behind a 5xx, for the log alone."""
+        """The cause of a 5xx, for the log only."""
         self.called: tuple[str, float] | None = None
         """The database function that was called, and the seconds it took, waiting for a connection included."""
         self.begun_after: float | None = None
-        """Seconds until an answer began that goes on for as long as there is something to say."""
+        """Seconds until the response began, for one that goes on indefinitely, such as an event stream."""
         self.idempotency: str | None = None
-        """What the idempotency key met: hit, miss, reused or in_progress."""
+        """What became of the idempotency key: hit, miss, reused or in_progress."""
         self.vary: bytes | None = None
-        """Request headers that the answer depends on. Litestar's CORS puts its own in place of what it is handed."""
+        """Request headers that the response depends on. Litestar's CORS would overwrite a Vary header of ours."""
 
 
 def context_of(scope: "Scope") -> RequestContext:
-    """The exchange that a scope carries."""
+    """The context that a scope carries."""
     return cast("RequestContext", scope["cardbase.context"])  # type: ignore[typeddict-item]
 
 
 async def read_body(context: RequestContext, receive: "Receive", maximum_bytes: int) -> bytes:
-    """The request's body. Raises ApiError 413 above maximum_bytes, before reading it where its length is declared."""
+    """The request's body. Raises ApiError 413 above maximum_bytes, before reading it if its length is declared."""
     declared = context.headers.get(b"content-length", b"0")
     if declared.isdigit() and int(declared) > maximum_bytes:
         raise too_large(maximum_bytes)
@@ -111,12 +111,12 @@ async def read_body(context: RequestContext, receive: "Receive", maximum_bytes: 
 
 
 def too_large(maximum_bytes: int) -> ApiError:
-    """A 413 that says how much is allowed."""
+    """A 413 that states the limit."""
     return ApiError(413, message=f"The body has more than {maximum_bytes} bytes. Send it in parts.")
 
 
 def record_error(context: RequestContext, api_error: ApiError, error: BaseException) -> None:
-    """Keeps for log and metrics what a request was refused for."""
+    """Records, for log and metrics, why a request failed."""
     context.code = api_error.code
     context.error = error if api_error.status >= 500 else None
     context.idempotency = {"IDEMPOTENCY_KEY_REUSED": "reused", "IDEMPOTENCY_IN_PROGRESS": "in_progress"}.get(

@@ -1,8 +1,10 @@
 """The table: HTTP method and path → SQL function of schema api. Nothing else happens here.
 
-A path segment, query parameter, header, body field or the caller's identity goes to the function's parameter of the
-same name. Parameters that the gateway fills itself: tenant_id, user_id, idempotency_key (header Idempotency-Key),
-idempotency_ttl_hours (setting), if_match (header If-Match), cleared_fields (the body's fields that are null).
+A path segment, query parameter or body field becomes the function's parameter of the same name. The gateway itself
+injects tenant_id, user_id, idempotency_key (header Idempotency-Key), idempotency_ttl_hours (setting), if_match (header
+If-Match) and cleared_fields (the body's fields that are null).
+
+gateway/endpoint.py serves these routes; gateway/statements.py writes the SQL text of each.
 """
 
 from collections.abc import Mapping
@@ -15,9 +17,9 @@ from gateway.schemas.resources import Page, Success
 
 
 class Source(NamedTuple):
-    """The rows that a cached answer is made of, and nothing else: a user's, or a tenant's, of one table.
+    """The rows that a cached response depends on, and on nothing else: a user's or a tenant's rows of one table.
 
-    Changes of the table are announced by the trigger app.announce_change.
+    The trigger app.announce_change announces changes of the table.
     """
 
     table: str
@@ -31,27 +33,27 @@ class Route(NamedTuple):
     path: str
     function: str
     answers: Mapping[int, Any]
-    """Shape of the answer by status; None: no body."""
+    """Shape of the response by status; None: no body."""
     body: type | None = None
     """Shape of the request's body."""
     query: type | None = None
     """Shape of the query string."""
     injected_parameters: tuple[str, ...] = ()
-    """Parameters that the gateway fills itself. With user_id the route is for users."""
+    """Parameters that the gateway injects. With user_id the route is for users."""
     is_for_tenants: bool = False
-    """Whether callers without a user may call it as well: user_id is null then."""
+    """Whether callers without a user may call it, too: user_id is null then."""
     own_errors: tuple[str, ...] = ()
-    """Error codes beyond those of every route and of the injected parameters."""
+    """Error codes besides those of every route and of the injected parameters."""
     batch_policy: BatchPolicy | None = None
-    """How short calls that wait are batched. None: each call runs alone."""
+    """How calls are batched. None: each call runs alone."""
     is_read_only: bool = False
     """Whether the function changes nothing: a batch of its calls may run twice."""
     is_search: bool = False
-    """Whether SEARCH_RATE_LIMIT_PER_MINUTE holds here, too."""
+    """Whether SEARCH_RATE_LIMIT_PER_MINUTE applies, too."""
     handler: str = ""
-    """Runs in place of the plain call, for what the database must not see, such as a password."""
+    """Runs instead of the plain call, for what the database must not see, such as a password."""
     cached: Source | None = None
-    """The answer is cached until these rows change. The function must be STABLE, and for users."""
+    """The response is cached until these rows change. The function must be STABLE, and for users."""
 
     @property
     def is_for_users(self) -> bool:
@@ -60,14 +62,14 @@ class Route(NamedTuple):
 
     @property
     def errors(self) -> tuple[str, ...]:
-        """Error codes beyond those of every route."""
+        """Error codes besides those of every route."""
         idempotency = IDEMPOTENCY_ERRORS if "idempotency_key" in self.injected_parameters else ()
         precondition = ("PRECONDITION_FAILED",) if "if_match" in self.injected_parameters else ()
         return (*self.own_errors, *precondition, *idempotency)
 
 
 Options = dict[str, Any]
-"""Fields that several routes have alike."""
+"""Fields that several routes share."""
 
 get, post, patch, delete = (partial(Route, method) for method in ("GET", "POST", "PATCH", "DELETE"))
 
@@ -80,14 +82,13 @@ USER_IDEMPOTENT: Final[Options] = {"injected_parameters": ("user_id", "idempoten
 
 
 def missing(resource: str) -> Options:
-    """The error of a route below one resource that may not be there."""
+    """The error of a route whose resource may not exist."""
     return {"own_errors": (f"{resource.upper()}_NOT_FOUND",)}
 
 
 def crud(
     path: str,
-    resource: str,
-    shape: Any,
+    shape: type,
     create: type,
     update: type,
     query: type,
@@ -95,13 +96,13 @@ def crud(
     clears: bool = False,
     handled_errors: tuple[str, ...] = (),
 ) -> tuple[Route, ...]:
-    """The five routes of a resource that belongs to users.
+    """The five routes of a resource that belongs to users, named by its shape, and by its path in the plural.
 
-    clears           whether a null in a change clears the field
-    handled_errors   further errors of the routes that write, which have handlers then, named like their functions
+    clears           whether a null in an update clears the field
+    handled_errors   further errors of the routes that write; their handlers are named like the functions
     """
-    one, plural = f"{path}/{{id}}", path.rpartition("/")[2]
-    success, page = Success[shape], Page[shape]
+    one, plural, resource = f"{path}/{{id}}", path.rpartition("/")[2], shape.__name__.lower()
+    success, page = Success[shape], Page[shape]  # type: ignore[valid-type]
     changing = USER_CLEARING if clears else USER
     not_found = missing(resource)["own_errors"]
     routes = (
@@ -116,6 +117,7 @@ def crud(
     return routes
 
 
+CARD: Final = "/api/v1/cards/{card_id}"
 CARDS: Final = (
     post(
         "/api/v1/cards/batch",
@@ -134,16 +136,14 @@ CARDS: Final = (
         is_read_only=True,
     ),
     post(
-        "/api/v1/cards/{card_id}/usage",
+        f"{CARD}/usage",
         "track_usage",
         {200: cards.TrackedUsage},
         cards.TrackUsage,
         **missing("card"),
         batch_policy=LIGHT_BATCH,
     ),
-    get(
-        "/api/v1/cards/{card_id}/usage", "list_usage", {200: cards.UsagePage}, query=cards.ListUsage, **missing("card")
-    ),
+    get(f"{CARD}/usage", "list_usage", {200: cards.UsagePage}, query=cards.ListUsage, **missing("card")),
     post(
         "/api/v1/cards",
         "create_card",
@@ -153,52 +153,31 @@ CARDS: Final = (
         batch_policy=HEAVY_BATCH,
     ),
     get("/api/v1/cards", "list_cards", {200: cards.CardPage}, query=cards.ListCards),
-    get(
-        "/api/v1/cards/{card_id}",
-        "get_card",
-        {200: cards.Card, 304: None},
-        **missing("card"),
-        batch_policy=LIGHT_BATCH,
-        is_read_only=True,
-    ),
+    get(CARD, "get_card", {200: cards.Card, 304: None}, **missing("card"), batch_policy=LIGHT_BATCH, is_read_only=True),
     patch(
-        "/api/v1/cards/{card_id}",
+        CARD,
         "update_card",
         {200: cards.Card},
         cards.UpdateCard,
         **MATCHED,
         own_errors=("CARD_NOT_FOUND", "DUPLICATE_CARD", "CONFLICT"),
     ),
-    delete("/api/v1/cards/{card_id}", "delete_card", {204: None}, **MATCHED, **missing("card")),
+    delete(CARD, "delete_card", {204: None}, **MATCHED, **missing("card")),
 )
 
 SIGNED_IN: Final = Success[people.SignedIn]
-SIGN_IN_ERROR: Final = "SIGN_IN_NOT_CONFIGURED"
+SIGNING_IN: Final[Options] = {"own_errors": ("SIGN_IN_NOT_CONFIGURED",)}
 SIGN_IN: Final = (
     post(
         "/api/v1/auth/register",
         "register_user",
         {201: SIGNED_IN},
         people.Register,
-        own_errors=("CONFLICT", "FORBIDDEN", SIGN_IN_ERROR),
+        own_errors=("CONFLICT", "FORBIDDEN", "SIGN_IN_NOT_CONFIGURED"),
         handler="register",
     ),
-    post(
-        "/api/v1/auth/login",
-        "start_session",
-        {200: SIGNED_IN},
-        people.Login,
-        own_errors=(SIGN_IN_ERROR,),
-        handler="login",
-    ),
-    post(
-        "/api/v1/auth/refresh",
-        "refresh_session",
-        {200: SIGNED_IN},
-        people.Refresh,
-        own_errors=(SIGN_IN_ERROR,),
-        handler="refresh",
-    ),
+    post("/api/v1/auth/login", "start_session", {200: SIGNED_IN}, people.Login, **SIGNING_IN, handler="login"),
+    post("/api/v1/auth/refresh", "refresh_session", {200: SIGNED_IN}, people.Refresh, **SIGNING_IN, handler="refresh"),
     post("/api/v1/auth/logout", "end_session", {204: None}, people.Logout, handler="logout"),
 )
 
@@ -221,16 +200,10 @@ USERS: Final = (
 )
 
 MEMORIES: Final = crud(
-    "/api/v1/memories",
-    "memory",
-    resources.Memory,
-    resources.CreateMemory,
-    resources.UpdateMemory,
-    resources.ListMemories,
+    "/api/v1/memories", resources.Memory, resources.CreateMemory, resources.UpdateMemory, resources.ListMemories
 )
 CONVERSATIONS: Final = crud(
     "/api/v1/conversations",
-    "conversation",
     resources.Conversation,
     resources.CreateConversation,
     resources.UpdateConversation,
@@ -262,17 +235,10 @@ MESSAGES: Final = (
     delete(MESSAGE, "delete_message", {204: None}, **USER, **missing("message")),
 )
 TASKS: Final = crud(
-    "/api/v1/tasks",
-    "task",
-    resources.Task,
-    resources.CreateTask,
-    resources.UpdateTask,
-    resources.ListTasks,
-    clears=True,
+    "/api/v1/tasks", resources.Task, resources.CreateTask, resources.UpdateTask, resources.ListTasks, clears=True
 )
 INTEGRATIONS: Final = crud(
     "/api/v1/integrations",
-    "integration",
     resources.Integration,
     resources.CreateIntegration,
     resources.UpdateIntegration,

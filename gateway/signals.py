@@ -1,4 +1,4 @@
-"""What the gateway does on signals, and how rarely Python looks for cycles."""
+"""What the process does on signals, and how often Python collects garbage."""
 
 import asyncio
 import gc
@@ -11,9 +11,9 @@ from types import FrameType
 
 @contextmanager
 def on_signals(reload: Callable[[], object], end: Callable[[], object]) -> Iterator[None]:
-    """Calls reload on SIGHUP, and end on the signals that stop the server, which waits for all answers to complete."""
+    """Calls reload on SIGHUP, and end on the signals that stop the server, which waits for open responses."""
     if threading.current_thread() is not threading.main_thread():
-        yield  # an application inside another program, whose signals are not ours
+        yield  # the application runs inside another program, whose signals are not ours
         return
     loop = asyncio.get_running_loop()
     previous = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
@@ -35,10 +35,10 @@ def on_signals(reload: Callable[[], object], end: Callable[[], object]) -> Itera
 
 
 def collect_rarely() -> None:
-    """Has Python look for cycles less often, and not among what is there from the start.
+    """Makes Python look for reference cycles less often, and never among the objects that exist already.
 
-    Requests leave hardly any behind. With the usual thresholds it looks through everything every few hundred requests,
-    which takes tens of milliseconds: the slowest of a hundred requests took three times as long.
+    Requests leave hardly any cycles behind. With the default thresholds Python goes through all objects every few
+    hundred requests, which takes tens of milliseconds: the slowest of a hundred requests took three times as long.
     """
     gc.collect()
     gc.freeze()

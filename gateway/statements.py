@@ -1,4 +1,4 @@
-"""The SQL text of a route's call: alone, and batched with others of its kind."""
+"""The SQL text of a route's call: alone, and batched with others of its kind. The functions are in db/functions/."""
 
 from collections.abc import Iterable, Sequence
 from typing import Final
@@ -15,13 +15,13 @@ _SQL_TYPE_OF: Final = {"idempotency_key": "text", "idempotency_ttl_hours": "inte
 
 
 def call_of(function: str, names: Iterable[str], reply: str = REPLY) -> str:
-    """The text of one call with named parameters: `select … from api.f("a" => $1, "b" => $2)`."""
+    """The text of a call with named parameters: `select … from api.f("a" => $1, "b" => $2)`."""
     named = ", ".join(f'"{name}" => ${position}' for position, name in enumerate(names, start=1))
     return f"select {reply} from api.{function}({named})"
 
 
 def statement_of(route: Route, names: Sequence[str]) -> CallStatement:
-    """The statement that calls a route's function with the parameters named, and the same batched where it may be."""
+    """The statement that calls a route's function with the parameters of these names, and their batched form."""
     sql = call_of(route.function, names, REPLY if route.cached is None else f"{REPLY}, {SNAPSHOT}")
     if route.batch_policy is None:
         return CallStatement(sql, is_search=route.is_search)
@@ -34,7 +34,7 @@ def statement_of(route: Route, names: Sequence[str]) -> CallStatement:
     batched_sql = (
         f"select call.position, {REPLY} from unnest({arrays}) with ordinality as call({columns}, position) "
         f"cross join lateral api.{route.function}({named}) "
-        # Evaluated once, before all else. The server's own timeout leaves no doubt whether the batch was rolled back.
+        # Evaluated once, first of all. The server's own timeout leaves no doubt whether the batch was rolled back.
         f"where (select set_config('lock_timeout', '{BATCH_TIMEOUT_SECONDS}s', true)) is not null"
     )
     array_columns = [index for index, kind in enumerate(types) if kind.endswith("[]")]
@@ -42,7 +42,7 @@ def statement_of(route: Route, names: Sequence[str]) -> CallStatement:
 
 
 def _sql_type(route: Route, name: str) -> str:
-    """The SQL type of a parameter of a route whose calls are batched; the ids of path and caller are uuid."""
+    """The SQL type of a parameter of a route whose calls are batched; ids of path and caller are uuid."""
     for field in fields_of(route.body):
         if field.encode_name == name:
             return _sql_type_of(field.type)

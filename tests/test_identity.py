@@ -9,6 +9,8 @@ from uuid import UUID, uuid4
 
 import jwt
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from support.gateways import run_cardbase, wait_until
 from support.tokens import OTHER_SECRET, SECRET, key_pair, token, unsigned
 
@@ -174,7 +176,7 @@ BAD: Final[dict[str, tuple[str, str, str]]] = {
     "no expiry": (token(TENANT, exp=None), "claims", "The token lacks a claim."),
     "not valid yet": (token(TENANT, nbf=LATER), "claims", "The token is not valid yet."),
     "issued in the future": (token(TENANT, iat=LATER), "claims", "The token is not valid yet."),
-    "no tenant": (token(None), "claims", "The token names no tenant_id."),
+    "no tenant": (token(None), "claims", "The token has no tenant_id."),
     "an empty tenant": (token(""), "claims", "The token's tenant_id is not a UUID."),
     "a tenant that is no UUID": (token("acme"), "claims", "The token's tenant_id is not a UUID."),
     "a tenant in braces": (token(f"{{{TENANT}}}"), "claims", "The token's tenant_id is not a UUID."),
@@ -355,6 +357,9 @@ PRIVATE: Final = key_pair("RS256").private
 PRIVATE_SET: Final = json.dumps({"keys": [key_pair("RS256").jwk("RS256") | {"d": "AA"}]})
 SECRET_SET: Final = json.dumps({"keys": [{"kty": "oct", "k": "AAAA"}]})
 SMALL: Final = key_pair("RS256", bits=1024).public
+OTHER_CURVE: Final = ec.generate_private_key(ec.SECP384R1()).public_key()
+OTHER_CURVE_PEM: Final = OTHER_CURVE.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+OTHER_CURVE_SET: Final = json.dumps({"keys": [jwt.algorithms.ECAlgorithm.to_jwk(OTHER_CURVE, as_dict=True)]})
 TWINS: Final = json.dumps({"keys": [key_pair("RS256", number).jwk("RS256", kid="k") for number in range(2)]})
 WRONG_SETTINGS: Final[dict[str, tuple[dict[str, str], str]]] = {
     "no file": ({"JWT_PUBLIC_KEY": "/nowhere/key.pem"}, "No such file or directory"),
@@ -370,7 +375,12 @@ WRONG_SETTINGS: Final[dict[str, tuple[dict[str, str], str]]] = {
     "an empty set": ({"JWT_PUBLIC_KEY": '{"keys": []}'}, "no key for RS256"),
     "two keys of one kid": ({"JWT_PUBLIC_KEY": TWINS}, "two keys of the set have the kid 'k'"),
     "a key of another algorithm": ({"JWT_PUBLIC_KEY": key_pair("ES256").public}, "no key for RS256"),
-    "a key that is too small": ({"JWT_PUBLIC_KEY": SMALL}, "1024 bits are too few"),
+    "a key of another curve": ({"JWT_ALGORITHM": "ES256", "JWT_PUBLIC_KEY": OTHER_CURVE_PEM}, "no key for ES256"),
+    "a set of another curve": ({"JWT_ALGORITHM": "ES256", "JWT_PUBLIC_KEY": OTHER_CURVE_SET}, "no key for ES256"),
+    "a key that is too small": (
+        {"JWT_PUBLIC_KEY": SMALL},
+        "1024 bits long, which is below the minimum recommended size of 2048 bits",
+    ),
     "a public key as secret": ({"JWT_ALGORITHM": "HS256", "JWT_SECRET_KEY": PUBLIC}, "this is a public key"),
 }
 
@@ -453,7 +463,7 @@ def test_token_command_takes_an_expiry_in_minutes_and_a_private_key(tmp_path: Pa
 @pytest.mark.parametrize(
     ("variables", "complaint"),
     [
-        ({}, "a token is signed with JWT_SECRET_KEY, which is not given"),
+        ({}, "a token is signed with JWT_SECRET_KEY, which is missing"),
         ({"JWT_ALGORITHM": "RS256", "JWT_PUBLIC_KEY": PUBLIC}, "a token is signed with --key, the private key, which"),
     ],
 )
@@ -466,5 +476,5 @@ def test_token_command_says_what_it_needs(variables: dict[str, str], complaint: 
 
 def test_wrong_private_key_is_refused() -> None:
     settings = load_settings({"JWT_ALGORITHM": "RS256", "JWT_PUBLIC_KEY": PUBLIC})
-    with pytest.raises(SettingsError, match=r"^this is no key to sign with RS256$"):
+    with pytest.raises(SettingsError, match=r"^this key can't sign with RS256$"):
         issue_token(settings, Identity(uuid4()), private_key=key_pair("ES256").private)
