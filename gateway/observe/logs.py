@@ -1,7 +1,7 @@
-"""Logging: JSON lines outside a terminal, readable lines on one. Never local variables: they hold secrets.
+"""Logging: JSON lines, or readable ones on a terminal. Never local variables: they hold secrets.
 
-Library and own loggers go through structlog. The line of each request does not: written straight from a struct it
-takes a quarter of the time, and all lines of one turn of the event loop share a write.
+Loggers, ours and the libraries', go through structlog. The line of each request does not: encoded straight from a
+struct it takes a quarter of the time, and all lines of one iteration of the event loop share a write.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ from gateway.request import RequestContext
 _encoder: Final = msgspec.json.Encoder(enc_hook=str)
 _QUIET: Final = ("asyncio", "httpcore", "uvicorn.access")
 ATOMIC_BYTES: Final = 4096
-"""What a pipe takes in one piece (PIPE_BUF): more, and the lines of several processes could be mixed."""
+"""What a pipe takes in one piece (PIPE_BUF): longer writes of several processes could be mixed."""
 
 
 class RequestLine(msgspec.Struct, omit_defaults=True):
@@ -43,13 +43,13 @@ class RequestLine(msgspec.Struct, omit_defaults=True):
     code: str | None = None
     """The error's code."""
     cause: str | None = None
-    """What was behind a 5xx, on one line."""
+    """The cause of a 5xx, on one line."""
     exception: str | None = None
-    """What was behind a 500, with the lines of code that led to it."""
+    """The traceback of a 500, without values."""
 
 
 class _Output:
-    """A stream that takes lines, and writes those of one turn of the event loop together."""
+    """Writes lines to a stream, all those of one iteration of the event loop together."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -61,7 +61,7 @@ class _Output:
             self._descriptor = -1
 
     def write(self, line: bytes) -> None:
-        """Adds a line, to be written before the event loop turns to anything else."""
+        """Adds a line, to be written in the next iteration of the event loop."""
         self._lines.append(line)
         if len(self._lines) == 1:
             try:
@@ -70,23 +70,23 @@ class _Output:
                 self.flush()
 
     def flush(self) -> None:
-        """Writes what is there."""
+        """Writes the lines added so far."""
         lines, self._lines = self._lines, []
         if self._descriptor < 0:
             self._stream.write(b"".join(lines).decode())
             return
-        self._stream.flush()  # what others wrote to it comes first
+        self._stream.flush()  # what others have written to it comes first
         try:
             for part in _parts(lines) if self._is_pipe else [b"".join(lines)]:
                 written = 0
                 while written < len(part):
                     written += os.write(self._descriptor, part[written:])
         except OSError:
-            pass  # nobody reads: that must not be the end of the requests
+            pass  # nobody reads the log: requests must not fail for that
 
 
 def _parts(lines: list[bytes]) -> list[bytes]:
-    """Lines joined as long as they are written in one piece."""
+    """Lines joined as far as a pipe takes them in one piece."""
     parts = [b""]
     for line in lines:
         if parts[-1] and len(parts[-1]) + len(line) > ATOMIC_BYTES:
@@ -99,12 +99,12 @@ class _Logging:
     """How requests are logged: set by configure_logging."""
 
     output: _Output | None = None
-    """None: readable lines, by way of structlog."""
+    """None: readable lines, through structlog."""
     level: int = logging.INFO
 
 
 def log_request(method: str, route: str, context: RequestContext, seconds: float) -> None:
-    """Logs one answered request: as an error when something unforeseen was behind it."""
+    """Logs one request once its response is sent: as an error when it has a cause to log."""
     is_error = context.error is not None
     if _Logging.level > (logging.ERROR if is_error else logging.INFO):
         return
@@ -153,14 +153,14 @@ def _origin(error: BaseException) -> BaseException:
 
 
 def describe(error: BaseException) -> str:
-    """An exception on one line. Of the database's, neither detail nor hint: they quote rows."""
+    """An exception on one line. Without the detail and hint of a database error: they quote rows."""
     text = str(error.args[0]) if isinstance(error, asyncpg.PostgresError) and error.args else str(error)
     code = f" {error.sqlstate}" if isinstance(error, asyncpg.PostgresError) and error.sqlstate else ""
     return " ".join(f"{type(error).__name__}{code}: {text}".split())
 
 
 def _stack(error: BaseException) -> str:
-    """The lines of code that led to an exception, and those that led to its causes: text of the program alone."""
+    """The tracebacks of an exception and its causes: only the text of the program, no values."""
     parts = []
     current: BaseException | None = error
     passed: set[int] = set()
@@ -171,38 +171,22 @@ def _stack(error: BaseException) -> str:
     return "\n\nThe above exception led to the following one:\n\n".join(reversed(parts))
 
 
-def _format_exception(_: Any, __: str, event: dict[str, Any]) -> dict[str, Any]:
-    """The exception of a library's log line, as of our own."""
-    information = event.pop("exc_info", None)
-    if information:
-        error = information[1] if isinstance(information, tuple) else information
-        error = error if isinstance(error, BaseException) else sys.exc_info()[1]
-        if error is not None:
-            event["exception"] = _stack(error)
-    return event
-
-
 def _to_json(_: Any, __: str, event: dict[str, Any]) -> str:
     return _encoder.encode({key: value for key, value in event.items() if value is not None}).decode()
 
 
 def configure_logging(level: str, stream: TextIO = sys.stderr) -> None:
-    """Sends our own and the libraries' log lines to one stream, and the requests' lines too."""
-    shared: list[Any] = [
-        structlog.stdlib.add_log_level,
-        structlog.stdlib.ExtraAdder(),
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-        _format_exception,
-    ]
-    renderer: Any = _to_json
-    if stream.isatty():
-        shared[2] = structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False)
-        renderer = structlog.dev.ConsoleRenderer(pad_event_to=0)
+    """Sends all log lines to one stream: ours, the libraries', and those of requests."""
+    is_terminal = stream.isatty()
+    add_time = structlog.processors.TimeStamper(fmt="%H:%M:%S" if is_terminal else "iso", utc=not is_terminal)
+    format_exception = structlog.processors.ExceptionRenderer(lambda information: _stack(information[1]))
+    shared: list[Any] = [structlog.stdlib.add_log_level, add_time, format_exception]
+    renderer: Any = structlog.dev.ConsoleRenderer(pad_event_to=0) if is_terminal else _to_json
     number = logging.getLevelNamesMapping()[level.upper()]
-    _Logging.output = None if stream.isatty() else _Output(stream)
+    _Logging.output = None if is_terminal else _Output(stream)
     _Logging.level = number
     structlog.configure(
-        processors=[shared[0], *shared[2:], renderer],
+        processors=[*shared, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(number),
         logger_factory=structlog.WriteLoggerFactory(stream),
         cache_logger_on_first_use=True,
@@ -210,7 +194,7 @@ def configure_logging(level: str, stream: TextIO = sys.stderr) -> None:
     handler = logging.StreamHandler(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,
+            foreign_pre_chain=[structlog.stdlib.ExtraAdder(), *shared],
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
         )
     )
