@@ -520,7 +520,7 @@ def test_settings_are_stored_encrypted_shown_nowhere_and_can_be_decrypted_with_t
     assert not any(secret in text for text in [*shown, people_gateway.log, people_gateway.output])
 
     row = shared_database.execute(
-        f"select encode(sealed_settings, 'hex') from app.integrations where id = '{made['id']}'"
+        f"select encode(encrypted_settings, 'hex') from app.integrations where id = '{made['id']}'"
     )
     assert secret.encode().hex() not in row
     encryptor = Encryptor(load_settings({"INTEGRATION_ENCRYPTION_KEY": ENCRYPTION_KEY}))

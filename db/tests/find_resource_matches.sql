@@ -46,7 +46,7 @@ grant execute on all functions in schema tests to public;
 
 -- As api.search calls it
 set local role cardbase_api;
-select tests.act_as(tests.tenant('acme'), tests.person('ann'));
+select tests.set_caller(tests.tenant('acme'), tests.person('ann'));
 select is(tests.found('rare'), array[500], 'what is rare is found, however old it is');
 select is(current_setting('enable_indexscan'), 'on', 'what the planner was told for that is forgotten afterwards');
 select is(tests.found('old'), array[5, 4, 3], 'of what ranks alike the newest comes first');
@@ -77,10 +77,10 @@ select is(
     'for another user than the transaction''s nothing is found'
 );
 select is(tests.found('rare', user_id => null), array[]::integer[], 'for no user nothing is found');
-select tests.act_as(tests.tenant('acme'), null);
+select tests.set_caller(tests.tenant('acme'), null);
 select is(tests.found('rare'), array[]::integer[], 'in a transaction without a user nothing is found');
 select is(tests.found('rare', user_id => null), array[]::integer[], 'and not for no user either');
-select tests.act_as(null, tests.person('ann'));
+select tests.set_caller(null, tests.person('ann'));
 select is(tests.found('rare'), array[]::integer[], 'in a transaction without a tenant nothing is found');
 reset role;
 
@@ -114,7 +114,7 @@ select is_empty(
     cross join aclexplode(attribute.attacl) as acl
     where
         acl.grantee = 'cardbase_finder'::regrole
-        and attribute.attname in ('metadata', 'description', 'role', 'settings', 'sealed_settings', 'email')
+        and attribute.attname in ('metadata', 'description', 'role', 'settings', 'encrypted_settings', 'email')
     $$,
     'the finder reads no column that it does not search'
 );

@@ -44,7 +44,7 @@ grant execute on all functions in schema tests to public;
 
 -- As api.search calls it
 set local role cardbase_api;
-select tests.act_as(tests.tenant('acme'), tests.person('ann'));
+select tests.set_caller(tests.tenant('acme'), tests.person('ann'));
 select is(tests.found('Quartrly'), array[1, 2], 'what looks most like it comes first, and what is deleted not at all');
 select is(tests.found('Quartrly', 1), array[1], 'no more than the maximum is found');
 select is(tests.found('Quartrly', 0), array[]::integer[], 'of a maximum of none, none');
@@ -77,7 +77,7 @@ select is(
     array[]::integer[],
     'for another user than the transaction''s nothing is found'
 );
-select tests.act_as(tests.tenant('acme'), null);
+select tests.set_caller(tests.tenant('acme'), null);
 select is(tests.found('Quartrly', user_id => null), array[]::integer[], 'for no user nothing is found');
 reset role;
 

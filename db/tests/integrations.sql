@@ -71,7 +71,7 @@ select is(
         )
         $$
     ) ->> 'column',
-    'sealed_settings',
+    'encrypted_settings',
     'an integration has settings'
 );
 select is(
@@ -81,7 +81,7 @@ select is(
             tests.tenant('acme'),
             'aaaaaaaa-0000-0000-0000-00000000000a',
             pg_temp.made_id(),
-            sealed_settings => '\xfe',
+            encrypted_settings => '\xfe',
             setting_names => array['key']
         )
     ),
@@ -90,9 +90,9 @@ select is(
 );
 reset role;
 select results_eq(
-    $$ select integrations.provider, integrations.sealed_settings from app.integrations $$,
+    $$ select integrations.provider, integrations.encrypted_settings from app.integrations $$,
     $$ values ('slack', '\xfe'::bytea) $$,
-    'what was sealed is stored as it was'
+    'encrypted settings are stored as they were sent'
 );
 
 -- What a worker does with it
@@ -126,14 +126,14 @@ grant select on made, stranger to public;
 
 set local role cardbase_worker;
 select is(
-    app.get_sealed_settings(tests.tenant('acme'), 'aaaaaaaa-0000-0000-0000-00000000000a', pg_temp.made_id()),
+    app.get_encrypted_settings(tests.tenant('acme'), 'aaaaaaaa-0000-0000-0000-00000000000a', pg_temp.made_id()),
     '\xfe'::bytea,
-    'a worker gets what was sealed'
+    'a worker gets the encrypted settings'
 );
 select
     is(
         array[
-            app.get_sealed_settings(stranger.tenant_id, stranger.user_id, pg_temp.made_id())::text,
+            app.get_encrypted_settings(stranger.tenant_id, stranger.user_id, pg_temp.made_id())::text,
             app.record_sync(stranger.tenant_id, stranger.user_id, pg_temp.made_id(), 'lost')::text
         ],
         array[null, 'false'],
@@ -141,7 +141,7 @@ select
     )
 from stranger;
 select throws_ok(
-    $$ select integrations.sealed_settings from app.integrations $$,
+    $$ select integrations.encrypted_settings from app.integrations $$,
     '42501',
     null,
     'the table itself is not for a worker'
@@ -221,7 +221,7 @@ reset role;
 set local role cardbase_worker;
 select is(
     array[
-        app.get_sealed_settings(
+        app.get_encrypted_settings(
             tests.tenant('acme'), 'aaaaaaaa-0000-0000-0000-00000000000a', pg_temp.made_id()
         )::text,
         app.record_sync(tests.tenant('acme'), 'aaaaaaaa-0000-0000-0000-00000000000a', pg_temp.made_id())::text
@@ -237,10 +237,10 @@ select is_empty(
     where
         pg_proc.pronamespace in ('api'::regnamespace, 'app'::regnamespace)
         and pg_proc.proname !~ '^(create|update)_integration$'
-        and coalesce(pg_get_function_sqlbody(pg_proc.oid), pg_proc.prosrc) ~ 'sealed_settings'
-        and pg_proc.proname <> 'get_sealed_settings'
+        and coalesce(pg_get_function_sqlbody(pg_proc.oid), pg_proc.prosrc) ~ 'encrypted_settings'
+        and pg_proc.proname <> 'get_encrypted_settings'
     $$,
-    'but for the worker''s, no function reads the sealed settings'
+    'but for the worker''s, no function reads the encrypted settings'
 );
 
 select * from finish();

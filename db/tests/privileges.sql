@@ -247,7 +247,7 @@ select set_eq(
     ('purge_jobs', 'cardbase_worker'),
     ('remove_worker', 'cardbase_worker'),
     ('find_unembedded_memories', 'cardbase_worker'),
-    ('get_sealed_settings', 'cardbase_worker'),
+    ('get_encrypted_settings', 'cardbase_worker'),
     ('record_sync', 'cardbase_worker'),
     ('store_embeddings', 'cardbase_worker'),
     ('measure_database', 'cardbase_worker'),
@@ -740,7 +740,7 @@ select set_eq(
         'integrations',
         'cardbase_maintenance',
         'SELECT',
-        'deleted_at, id, last_synced_at, sealed_settings, tenant_id, user_id'
+        'deleted_at, encrypted_settings, id, last_synced_at, tenant_id, user_id'
     ),
     ('integrations', 'cardbase_maintenance', 'UPDATE', 'last_synced_at, sync_error'),
     (

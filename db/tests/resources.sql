@@ -2,16 +2,17 @@ begin;
 \ir helpers/tests.psql
 select plan(35);
 
--- app.act_as
+-- app.set_caller
 select lives_ok(
-    $$ select app.act_as(tests.tenant('acme'), 'aaaaaaaa-0000-0000-0000-00000000000a') $$, 'a user of a tenant may act'
+    $$ select app.set_caller(tests.tenant('acme'), 'aaaaaaaa-0000-0000-0000-00000000000a') $$,
+    'a user of a tenant may act'
 );
 select is(app.current_tenant_id(), tests.tenant('acme'), 'the caller''s tenant is the transaction''s');
 select is(
     app.current_user_id(), 'aaaaaaaa-0000-0000-0000-00000000000a'::uuid, 'the caller''s user is the transaction''s'
 );
 select is(
-    tests.refusal($$ select app.act_as(tests.tenant('acme'), null) $$) - 'hint',
+    tests.refusal($$ select app.set_caller(tests.tenant('acme'), null) $$) - 'hint',
     '{
         "code": "PT401",
         "message": "this is for users",
@@ -22,7 +23,7 @@ select is(
     'a caller who is no user is refused'
 );
 select throws_ok(
-    $$ select app.act_as(null, 'aaaaaaaa-0000-0000-0000-00000000000a') $$,
+    $$ select app.set_caller(null, 'aaaaaaaa-0000-0000-0000-00000000000a') $$,
     'PT401',
     null,
     'a caller without a tenant is refused'
@@ -89,24 +90,24 @@ select is(
     'what is not found may have no id, and a field of its own'
 );
 
--- app.given_fields
+-- app.provided_fields
 select is(
-    app.given_fields('{"a": 1, "b": null, "c": {"d": null}}'),
+    app.provided_fields('{"a": 1, "b": null, "c": {"d": null}}'),
     '{"a": 1, "c": {"d": null}}'::jsonb,
     'what was left out is not written, and nulls within a value are kept'
 );
 select is(
-    app.given_fields('{"a": 1, "b": null}', array['a', 'b']), '{"a": 1, "b": null}'::jsonb, 'what is emptied is null'
+    app.provided_fields('{"a": 1, "b": null}', array['a', 'b']), '{"a": 1, "b": null}'::jsonb, 'what is emptied is null'
 );
-select is(app.given_fields('{"a": null}'), '{}'::jsonb, 'nothing may be given');
+select is(app.provided_fields('{"a": null}'), '{}'::jsonb, 'nothing may be given');
 select throws_ok(
-    $$ select app.given_fields('{"a": null}', array['tenant_id']) $$,
+    $$ select app.provided_fields('{"a": null}', array['tenant_id']) $$,
     'PT422',
     null,
     'only fields of the call are emptied'
 );
 select throws_ok(
-    $$ select app.given_fields('{"a": null}', array[null]) $$, 'PT422', null, 'no field without a name is emptied'
+    $$ select app.provided_fields('{"a": null}', array[null]) $$, 'PT422', null, 'no field without a name is emptied'
 );
 
 -- app.refuse_violation
@@ -157,7 +158,7 @@ select is_empty(
 );
 
 -- The five, on tasks
-select app.act_as(tests.tenant('acme'), 'aaaaaaaa-0000-0000-0000-00000000000a');
+select app.set_caller(tests.tenant('acme'), 'aaaaaaaa-0000-0000-0000-00000000000a');
 select is(
     ((app.create_resource('tasks', '{"title": "one", "status": null}')).body -> 'data')
     - array['id', 'created_at', 'updated_at'],

@@ -48,7 +48,7 @@ select
     actor.*,
     'do'
 from actor;
-insert into app.integrations (tenant_id, user_id, provider, sealed_settings, setting_names)
+insert into app.integrations (tenant_id, user_id, provider, encrypted_settings, setting_names)
 select
     actor.*,
     'slack',
@@ -117,7 +117,7 @@ grant select on wanted to public;
 
 -- Ann, with the rights of the functions
 set local role cardbase_api;
-select tests.act_as(tests.tenant('acme'), tests.person('ann'));
+select tests.set_caller(tests.tenant('acme'), tests.person('ann'));
 select is(tests.reached('select from app.%I'), (select own from wanted), 'a user sees the own row of each table');
 select is(
     tests.reached($$ select from app.%I where user_id <> tests.person('ann') $$),
@@ -172,11 +172,11 @@ select throws_ok('select from app.credentials', '42501', null, 'cardbase_api rea
 select throws_ok('select from app.login_attempts', '42501', null, 'cardbase_api reads no attempts to sign in');
 
 -- Half a caller, and none
-select tests.act_as(tests.tenant('acme'), null);
+select tests.set_caller(tests.tenant('acme'), null);
 select is(tests.reached('select from app.%I'), (select nothing from wanted), 'a tenant without a user sees nothing');
-select tests.act_as(null, tests.person('ann'));
+select tests.set_caller(null, tests.person('ann'));
 select is(tests.reached('select from app.%I'), (select nothing from wanted), 'a user without a tenant sees nothing');
-select tests.act_as(null, null);
+select tests.set_caller(null, null);
 select is(tests.reached('select from app.%I'), (select nothing from wanted), 'nobody sees nothing');
 select is(
     tests.reached('update app.%I set created_at = now()'), (select nothing from wanted), 'nobody changes nothing'
@@ -184,7 +184,7 @@ select is(
 
 -- Who logs in
 reset role;
-select tests.act_as(tests.tenant('acme'), tests.person('ann'));
+select tests.set_caller(tests.tenant('acme'), tests.person('ann'));
 set local role cardbase_gateway;
 select is(
     tests.refused('select from app.%I'), (select all_tables from wanted), 'the gateway reads no table of users'''
@@ -194,7 +194,7 @@ select is(tests.refused('select from app.%I'), (select all_tables from wanted), 
 set local role cardbase_worker;
 select is(tests.refused('select from app.%I'), (select all_tables from wanted), 'workers read no table of users''');
 set local role cardbase_owner;
-select tests.act_as(null, null);
+select tests.set_caller(null, null);
 select is(
     tests.reached('update app.%I set created_at = now()'),
     (select nothing from wanted),

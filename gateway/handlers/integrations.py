@@ -42,7 +42,7 @@ class Integrations:
         """Changes an integration; new settings are encrypted."""
         body: UpdateIntegration = request.body
         provider = None if body.provider is msgspec.UNSET else body.provider
-        settings: dict[str, Any] = {"sealed_settings": None, "setting_names": None}
+        settings: dict[str, Any] = {"encrypted_settings": None, "setting_names": None}
         if body.settings is not msgspec.UNSET:
             settings = self._encrypted(request, provider, body.settings)
         arguments = request.owner | request.path | {"provider": provider} | settings
@@ -70,7 +70,7 @@ class Integrations:
         if len(secret) > MAXIMUM_BYTES:
             raise invalid("settings", f"Expected at most {MAXIMUM_BYTES} bytes, got {len(secret)}.")
         encrypted = self._encryptor.encrypt(request.identity.owner, secret)
-        return {"sealed_settings": encrypted, "setting_names": sorted(settings)}
+        return {"encrypted_settings": encrypted, "setting_names": sorted(settings)}
 
 
 def _text(settings: Mapping[str, msgspec.Raw], name: str) -> str:

@@ -78,7 +78,7 @@ async def sync_integration(context: JobContext, arguments: SyncIntegrationArgume
 async def _open(context: JobContext, integration_id: UUID) -> dict[str, Any]:
     """The settings of an integration of the job's user. Raises PermanentError."""
     rows = await context.fetch(
-        "select app.get_sealed_settings($1, $2, $3)", context.tenant_id, context.user_id, integration_id
+        "select app.get_encrypted_settings($1, $2, $3)", context.tenant_id, context.user_id, integration_id
     )
     encrypted: bytes | None = rows[0][0]
     if encrypted is None:

@@ -40,7 +40,7 @@ VALUES: Final[Mapping[str, Any]] = {
     "role": "user",
     "row_count": 1,
     "rows": [],
-    "sealed_settings": "\\x00",
+    "encrypted_settings": "\\x00",
     "session_id": "{canary} session",
     "setting_names": ["{canary} setting"],
     "settings": {"{canary} setting": "secret"},

@@ -486,7 +486,7 @@ class Desk:
         encrypted = Encryptor(self.settings).encrypt(self.owner.owner, msgspec.json.encode(settings)).hex()
         owner = f"'{self.owner.tenant_id}', '{self.owner.user_id}'"
         self._database.execute(
-            "insert into app.integrations (tenant_id, user_id, id, provider, sealed_settings, setting_names) "
+            "insert into app.integrations (tenant_id, user_id, id, provider, encrypted_settings, setting_names) "
             f"values ({owner}, '{integration_id}', 'webhook', '\\x{encrypted}', '{{}}')"
         )
         return integration_id

@@ -17,7 +17,7 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    perform app.act_as(create_conversation.tenant_id, create_conversation.user_id);
+    perform app.set_caller(create_conversation.tenant_id, create_conversation.user_id);
 
     return app.create_resource(
         'conversations',

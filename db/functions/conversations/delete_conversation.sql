@@ -13,7 +13,7 @@ as $$
 declare
     _reply api.reply;
 begin
-    perform app.act_as(delete_conversation.tenant_id, delete_conversation.user_id);
+    perform app.set_caller(delete_conversation.tenant_id, delete_conversation.user_id);
 
     -- The conversation first: its row is what api.create_messages locks.
     _reply := app.delete_resource('conversations', delete_conversation.id);

@@ -11,7 +11,7 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    perform app.act_as(get_conversation.tenant_id, get_conversation.user_id);
+    perform app.set_caller(get_conversation.tenant_id, get_conversation.user_id);
 
     return app.get_resource('conversations', get_conversation.id);
 end;

@@ -18,7 +18,7 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    perform app.act_as(list_conversations.tenant_id, list_conversations.user_id);
+    perform app.set_caller(list_conversations.tenant_id, list_conversations.user_id);
 
     return app.list_resources(
         'conversations',

@@ -49,7 +49,7 @@ declare
     _is_pending boolean;
 begin
     perform
-        app.act_as(read_events.tenant_id, read_events.user_ids[1]),
+        app.set_caller(read_events.tenant_id, read_events.user_ids[1]),
         set_config('app.current_listener_ids', read_events.user_ids::text, true),
         app.check_event_position('last_event_id', read_events.after),
         app.check_event_position('until', read_events.until),

@@ -1,15 +1,15 @@
 -- Creates an integration of the caller's.
 --   tenant_id, user_id   the caller's tenant and user
 --   provider             the service, 1 to 100 characters
---   sealed_settings      its settings and secrets, encrypted by the gateway
+--   encrypted_settings      its settings and secrets, encrypted by the gateway
 --   setting_names        the names of the settings
--- Answers 201 with the integration.
+-- Returns 201 with the integration.
 -- Errors: PT401 unauthenticated, the caller is no user; PT422 validation_error.
 create or replace function api.create_integration(
     tenant_id uuid,
     user_id uuid,
     provider text,
-    sealed_settings bytea,
+    encrypted_settings bytea,
     setting_names text[]
 )
 returns api.reply
@@ -19,13 +19,13 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    perform app.act_as(create_integration.tenant_id, create_integration.user_id);
+    perform app.set_caller(create_integration.tenant_id, create_integration.user_id);
 
     return app.create_resource(
         'integrations',
         jsonb_build_object(
             'provider', create_integration.provider,
-            'sealed_settings', create_integration.sealed_settings,
+            'encrypted_settings', create_integration.encrypted_settings,
             'setting_names', create_integration.setting_names
         )
     );
@@ -36,7 +36,7 @@ comment on function api.create_integration(uuid, uuid, text, bytea, text[]) is
 $$Creates an integration.
 
 @internal
-The gateway seals the settings: they are encrypted with a key that the database does not have.
+The gateway encrypts the settings with a key that the database does not have.
 
 PT401: the caller is no user. PT422: a field is not valid.$$;
 alter function api.create_integration(uuid, uuid, text, bytea, text[]) owner to cardbase_api;

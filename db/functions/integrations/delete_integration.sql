@@ -11,7 +11,7 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    perform app.act_as(delete_integration.tenant_id, delete_integration.user_id);
+    perform app.set_caller(delete_integration.tenant_id, delete_integration.user_id);
 
     return app.delete_resource('integrations', delete_integration.id);
 end;

@@ -11,7 +11,7 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    perform app.act_as(get_integration.tenant_id, get_integration.user_id);
+    perform app.set_caller(get_integration.tenant_id, get_integration.user_id);
 
     return app.get_resource('integrations', get_integration.id);
 end;

@@ -18,7 +18,7 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    perform app.act_as(list_integrations.tenant_id, list_integrations.user_id);
+    perform app.set_caller(list_integrations.tenant_id, list_integrations.user_id);
 
     return app.list_resources(
         'integrations',

@@ -2,7 +2,7 @@
 --   tenant_id, user_id   the caller's tenant and user
 --   id                   the integration
 --   provider             the service, 1 to 100 characters
---   sealed_settings      its settings and secrets, encrypted by the gateway
+--   encrypted_settings      its settings and secrets, encrypted by the gateway
 --   setting_names        the names of the settings
 -- A null leaves the field as it was. Answers 200 with the integration.
 -- Errors: PT401 unauthenticated, the caller is no user; PT404 integration_not_found; PT422 validation_error.
@@ -11,7 +11,7 @@ create or replace function api.update_integration(
     user_id uuid,
     id uuid,
     provider text default null,
-    sealed_settings bytea default null,
+    encrypted_settings bytea default null,
     setting_names text[] default null
 )
 returns api.reply
@@ -21,14 +21,14 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    perform app.act_as(update_integration.tenant_id, update_integration.user_id);
+    perform app.set_caller(update_integration.tenant_id, update_integration.user_id);
 
     return app.update_resource(
         'integrations',
         update_integration.id,
         jsonb_build_object(
             'provider', update_integration.provider,
-            'sealed_settings', update_integration.sealed_settings,
+            'encrypted_settings', update_integration.encrypted_settings,
             'setting_names', update_integration.setting_names
         )
     );

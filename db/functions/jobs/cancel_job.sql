@@ -14,7 +14,7 @@ as $$
 declare
     _job app.jobs;
 begin
-    perform app.act_for(cancel_job.tenant_id, cancel_job.user_id);
+    perform app.set_optional_caller(cancel_job.tenant_id, cancel_job.user_id);
 
     select job.*
     into _job

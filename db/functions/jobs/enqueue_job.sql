@@ -39,7 +39,7 @@ declare
     _fingerprint bytea;
     _reply api.reply;
 begin
-    perform app.act_for(enqueue_job.tenant_id, enqueue_job.user_id);
+    perform app.set_optional_caller(enqueue_job.tenant_id, enqueue_job.user_id);
 
     if _key is not null then
         _fingerprint := app.request_fingerprint(

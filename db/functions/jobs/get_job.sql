@@ -13,7 +13,7 @@ as $$
 declare
     _document jsonb;
 begin
-    perform app.act_for(get_job.tenant_id, get_job.user_id);
+    perform app.set_optional_caller(get_job.tenant_id, get_job.user_id);
 
     select app.job_document(job)
     into _document

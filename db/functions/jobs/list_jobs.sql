@@ -26,7 +26,7 @@ declare
     _limit constant integer := coalesce(list_jobs."limit", 20);
     _data jsonb;
 begin
-    perform app.act_for(list_jobs.tenant_id, list_jobs.user_id);
+    perform app.set_optional_caller(list_jobs.tenant_id, list_jobs.user_id);
 
     perform app.check_range('limit', _limit, 1, 1000);
     if list_jobs.status is not null then

@@ -19,7 +19,7 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    perform app.act_as(create_memory.tenant_id, create_memory.user_id);
+    perform app.set_caller(create_memory.tenant_id, create_memory.user_id);
 
     return app.create_resource(
         'memories',

@@ -11,7 +11,7 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    perform app.act_as(delete_memory.tenant_id, delete_memory.user_id);
+    perform app.set_caller(delete_memory.tenant_id, delete_memory.user_id);
 
     return app.delete_resource('memories', delete_memory.id);
 end;

@@ -11,7 +11,7 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    perform app.act_as(get_memory.tenant_id, get_memory.user_id);
+    perform app.set_caller(get_memory.tenant_id, get_memory.user_id);
 
     return app.get_resource('memories', get_memory.id);
 end;

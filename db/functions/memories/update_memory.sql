@@ -21,7 +21,7 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    perform app.act_as(update_memory.tenant_id, update_memory.user_id);
+    perform app.set_caller(update_memory.tenant_id, update_memory.user_id);
 
     return app.update_resource(
         'memories',

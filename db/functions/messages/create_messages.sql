@@ -47,7 +47,7 @@ declare
     _documents jsonb;
     _reply api.reply;
 begin
-    perform app.act_as(create_messages.tenant_id, create_messages.user_id);
+    perform app.set_caller(create_messages.tenant_id, create_messages.user_id);
 
     if _key is not null then
         _fingerprint := app.request_fingerprint(

@@ -11,7 +11,7 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    perform app.act_as(delete_message.tenant_id, delete_message.user_id);
+    perform app.set_caller(delete_message.tenant_id, delete_message.user_id);
 
     return app.delete_resource('messages', delete_message.id);
 end;

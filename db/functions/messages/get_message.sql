@@ -11,7 +11,7 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    perform app.act_as(get_message.tenant_id, get_message.user_id);
+    perform app.set_caller(get_message.tenant_id, get_message.user_id);
 
     return app.get_resource('messages', get_message.id);
 end;

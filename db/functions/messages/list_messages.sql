@@ -24,7 +24,7 @@ as $$
 declare
     _order constant text := coalesce(list_messages."order", 'asc');
 begin
-    perform app.act_as(list_messages.tenant_id, list_messages.user_id);
+    perform app.set_caller(list_messages.tenant_id, list_messages.user_id);
     perform app.check_choice('order', _order, array['asc', 'desc']);
 
     perform

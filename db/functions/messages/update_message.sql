@@ -19,7 +19,7 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    perform app.act_as(update_message.tenant_id, update_message.user_id);
+    perform app.set_caller(update_message.tenant_id, update_message.user_id);
 
     return app.update_resource(
         'messages',

@@ -1,10 +1,10 @@
 -- Adds a row to a table of what users own.
 --   table_name   the table
 --   fields       {column: value}; a null is left to the column's default
--- Answers 201 with the row, as app.<resource>_document shows it.
+-- Returns 201 with the row, as app.<resource>_document shows it.
 -- Errors: PT422 validation_error, in the words of the constraint that the row fails (app.refuse_violation).
--- For the tenant and user of the transaction, applied by app.act_as. Table and columns are the calling function's own
--- words, never the caller's.
+-- For the tenant and user of the transaction, as app.set_caller set them. The names of the table and its columns are
+-- written in the calling function, they never come from a request.
 create or replace function app.create_resource(table_name text, fields jsonb)
 returns api.reply
 language plpgsql
@@ -12,7 +12,7 @@ volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    _fields constant jsonb := app.given_fields(create_resource.fields);
+    _fields constant jsonb := app.provided_fields(create_resource.fields);
     _columns text;
     _document jsonb;
     _column text;

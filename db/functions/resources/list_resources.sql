@@ -28,7 +28,7 @@ as $$
 declare
     _page constant integer := coalesce(list_resources.page, 1);
     _per_page constant integer := coalesce(list_resources.per_page, 20);
-    _filters constant jsonb := app.given_fields(list_resources.filters);
+    _filters constant jsonb := app.provided_fields(list_resources.filters);
     _group constant text := app.resource_group(list_resources.table_name);
     _condition text := 'resource.tenant_id = $1 and resource.user_id = $2 and resource.deleted_at is null';
     _data jsonb;

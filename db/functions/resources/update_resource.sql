@@ -18,7 +18,7 @@ volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    _fields constant jsonb := app.given_fields(update_resource.fields, update_resource.cleared_fields);
+    _fields constant jsonb := app.provided_fields(update_resource.fields, update_resource.cleared_fields);
     _changes text;
     _document jsonb;
     _column text;

@@ -43,7 +43,7 @@ declare
     _type text;
     _data jsonb;
 begin
-    perform app.act_as(search.tenant_id, search.user_id);
+    perform app.set_caller(search.tenant_id, search.user_id);
     perform app.check_length('q', search.q, 500);
     if search.q is null or search.q !~ '\S' then
         raise exception using

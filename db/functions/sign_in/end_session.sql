@@ -12,7 +12,7 @@ as $$
 declare
     _family_id uuid;
 begin
-    perform app.act_as(end_session.tenant_id, end_session.user_id);
+    perform app.set_caller(end_session.tenant_id, end_session.user_id);
 
     for _family_id in
         select distinct token.family_id

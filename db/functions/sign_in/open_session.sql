@@ -1,7 +1,7 @@
 -- Begins a family of refresh tokens with its first, for a user just proved to be who it is.
 --   token_hash   SHA-256 of the token
 --   valid_days   for how long it is good
--- For the tenant and user of the transaction, applied by app.act_as. Not through app.create_resource: a token is
+-- For the tenant and user of the transaction, applied by app.set_caller. Not through app.create_resource: a token is
 -- nothing that is shown.
 create or replace function app.open_session(token_hash bytea, valid_days integer)
 returns void

@@ -24,7 +24,7 @@ declare
     _now constant timestamptz := clock_timestamp();
     _token app.refresh_tokens;
 begin
-    perform app.act_as(refresh_session.tenant_id, refresh_session.user_id);
+    perform app.set_caller(refresh_session.tenant_id, refresh_session.user_id);
 
     select token.*
     into _token

@@ -26,7 +26,7 @@ declare
     _email constant text := lower(register_user.email);
     _reply api.reply;
 begin
-    perform app.act_as(register_user.tenant_id, _user_id);
+    perform app.set_caller(register_user.tenant_id, _user_id);
 
     _reply := app.create_resource(
         'users', jsonb_build_object('email', _email, 'display_name', register_user.display_name)

@@ -1,5 +1,5 @@
 -- Revokes a family of refresh tokens: what one sign-in led to.
--- For the tenant and user of the transaction, applied by app.act_as.
+-- For the tenant and user of the transaction, applied by app.set_caller.
 --
 -- A token that another transaction is just adding is missed by an update alone. It can't be: whoever adds one has
 -- locked the one before, which is of the family, and the update waits for it; so it is run until nothing is left.

@@ -20,7 +20,7 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    perform app.act_as(start_session.tenant_id, start_session.user_id);
+    perform app.set_caller(start_session.tenant_id, start_session.user_id);
     perform app.forgive_attempts('account:' || lower(start_session.email), 'address:' || start_session.address);
     perform app.open_session(start_session.token_hash, start_session.valid_days);
 

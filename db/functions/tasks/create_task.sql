@@ -23,7 +23,7 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    perform app.act_as(create_task.tenant_id, create_task.user_id);
+    perform app.set_caller(create_task.tenant_id, create_task.user_id);
 
     return app.create_resource(
         'tasks',

@@ -11,7 +11,7 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    perform app.act_as(delete_task.tenant_id, delete_task.user_id);
+    perform app.set_caller(delete_task.tenant_id, delete_task.user_id);
 
     return app.delete_resource('tasks', delete_task.id);
 end;

@@ -11,7 +11,7 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    perform app.act_as(get_task.tenant_id, get_task.user_id);
+    perform app.set_caller(get_task.tenant_id, get_task.user_id);
 
     return app.get_resource('tasks', get_task.id);
 end;

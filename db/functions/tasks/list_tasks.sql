@@ -20,7 +20,7 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    perform app.act_as(list_tasks.tenant_id, list_tasks.user_id);
+    perform app.set_caller(list_tasks.tenant_id, list_tasks.user_id);
 
     return app.list_resources(
         'tasks',

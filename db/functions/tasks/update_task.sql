@@ -27,7 +27,7 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    perform app.act_as(update_task.tenant_id, update_task.user_id);
+    perform app.set_caller(update_task.tenant_id, update_task.user_id);
 
     return app.update_resource(
         'tasks',

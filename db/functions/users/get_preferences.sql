@@ -12,7 +12,7 @@ as $$
 declare
     _document jsonb;
 begin
-    perform app.act_as(get_preferences.tenant_id, get_preferences.user_id);
+    perform app.set_caller(get_preferences.tenant_id, get_preferences.user_id);
 
     select app.user_preference_document(preference)
     into _document

@@ -10,7 +10,7 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    perform app.act_as(get_user.tenant_id, get_user.user_id);
+    perform app.set_caller(get_user.tenant_id, get_user.user_id);
 
     return app.get_resource('users', get_user.user_id, 'user_id');
 end;

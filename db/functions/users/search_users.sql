@@ -15,7 +15,7 @@ declare
     _q constant text := lower(btrim(search_users.q));
     _limit constant integer := coalesce(search_users."limit", 10);
 begin
-    perform app.act_as(search_users.tenant_id, search_users.user_id);
+    perform app.set_caller(search_users.tenant_id, search_users.user_id);
     perform app.check_range('limit', _limit, 1, 50);
 
     if (length(_q) between 1 and 100) is not true then

@@ -21,7 +21,7 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    perform app.act_as(update_preferences.tenant_id, update_preferences.user_id);
+    perform app.set_caller(update_preferences.tenant_id, update_preferences.user_id);
 
     insert into app.user_preferences as preference (tenant_id, user_id)
     values (update_preferences.tenant_id, update_preferences.user_id)

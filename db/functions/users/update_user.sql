@@ -22,7 +22,7 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    perform app.act_as(update_user.tenant_id, update_user.user_id);
+    perform app.set_caller(update_user.tenant_id, update_user.user_id);
 
     return app.update_resource(
         'users',

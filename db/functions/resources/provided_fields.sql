@@ -3,7 +3,7 @@
 --   cleared_fields   columns that the caller empties, among them
 -- Answers {column: value}, without what was left out; null for what is emptied.
 -- Errors: PT422 validation_error, no such field can be emptied.
-create or replace function app.given_fields(fields jsonb, cleared_fields text[] default '{}')
+create or replace function app.provided_fields(fields jsonb, cleared_fields text[] default '{}')
 returns jsonb
 language plpgsql
 immutable
@@ -15,8 +15,8 @@ declare
 begin
     select cleared.name
     into _unknown
-    from unnest(given_fields.cleared_fields) as cleared (name)
-    where (given_fields.fields ? cleared.name) is not true
+    from unnest(provided_fields.cleared_fields) as cleared (name)
+    where (provided_fields.fields ? cleared.name) is not true
     limit 1;
 
     if found then
@@ -31,15 +31,15 @@ begin
 
     return (
         select coalesce(jsonb_object_agg(field.name, field.value), '{}')
-        from jsonb_each(given_fields.fields) as field (name, value)
-        where field.value <> 'null' or field.name = any(given_fields.cleared_fields)
+        from jsonb_each(provided_fields.fields) as field (name, value)
+        where field.value <> 'null' or field.name = any(provided_fields.cleared_fields)
     );
 end;
 $$;
 
-comment on function app.given_fields(jsonb, text[]) is
+comment on function app.provided_fields(jsonb, text[]) is
 $$The fields of a row that a call writes: those given, and those emptied.
 
 PT422: no such field can be emptied.$$;
-revoke all on function app.given_fields(jsonb, text[]) from public;
-grant execute on function app.given_fields(jsonb, text[]) to cardbase_api;
+revoke all on function app.provided_fields(jsonb, text[]) from public;
+grant execute on function app.provided_fields(jsonb, text[]) to cardbase_api;
