@@ -87,10 +87,11 @@ from made
 cross join unnest(array['created', 'completed']) as state
 """
 PURGE: Final = """
-select coalesce(max(purged), 0)::integer as purged
+select coalesce(max(row_count), 0)::integer as purged
 from app.run_maintenance(
     maximum_rows => $1::integer, job_retention_hours => $2::integer, event_retention_minutes => $3::integer
 )
+where action = 'removed'
 """
 
 

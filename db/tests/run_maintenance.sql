@@ -1,6 +1,6 @@
 begin;
 \ir helpers/tests.psql
-select plan(10);
+select plan(11);
 
 insert into app.cards (tenant_id, card_id, card_type, content)
 values ('aaaaaaaa-0000-0000-0000-000000000000', 'aaaaaaaa-0000-0000-0000-000000000001', 'voice', '{"name": "ours"}');
@@ -28,12 +28,20 @@ select results_eq(
     select * from app.run_maintenance(maximum_rows => 2)
     where task in ('idempotency_store', 'sign_in', 'card_usage')
     $$,
-    $$ values ('idempotency_store', 2::bigint), ('sign_in', 0) $$,
+    $$ values ('idempotency_store', 'removed', 2::bigint), ('sign_in', 'removed', 0) $$,
     'one step removes as many rows as it says, and without a retention no events'
 );
 select results_eq(
-    $$ select * from app.run_maintenance(36500, 1) where task in ('idempotency_store', 'sign_in', 'card_usage') $$,
-    $$ values ('idempotency_store', 1::bigint), ('sign_in', 0), ('card_usage', 0::bigint) $$,
+    $$
+    select * from app.run_maintenance(36500, 1)
+    where task in ('idempotency_store', 'sign_in', 'card_usage')
+    $$,
+    $$
+    values
+    ('idempotency_store', 'removed', 1::bigint),
+    ('sign_in', 'removed', 0),
+    ('card_usage', 'removed', 0::bigint)
+    $$,
     'events stay as long as the retention says'
 );
 select results_eq(
@@ -41,18 +49,51 @@ select results_eq(
     select * from app.run_maintenance(usage_retention_days => 1, maximum_rows => 2)
     where task in ('idempotency_store', 'sign_in', 'card_usage')
     $$,
-    $$ values ('idempotency_store', 0::bigint), ('sign_in', 0), ('card_usage', 2::bigint) $$,
+    $$
+    values
+    ('idempotency_store', 'removed', 0::bigint),
+    ('sign_in', 'removed', 0),
+    ('card_usage', 'removed', 2::bigint)
+    $$,
     'with a retention old events go, too'
 );
 select results_eq(
-    $$ select * from app.run_maintenance(1) where task in ('idempotency_store', 'sign_in', 'card_usage') $$,
-    $$ values ('idempotency_store', 0::bigint), ('sign_in', 0), ('card_usage', 1::bigint) $$,
+    $$
+    select * from app.run_maintenance(1)
+    where task in ('idempotency_store', 'sign_in', 'card_usage')
+    $$,
+    $$
+    values
+    ('idempotency_store', 'removed', 0::bigint),
+    ('sign_in', 'removed', 0),
+    ('card_usage', 'removed', 1::bigint)
+    $$,
     'the next step takes the rest'
 );
 select results_eq(
-    'select task from app.run_maintenance(1)',
-    $$ values ('idempotency_store'), ('sign_in'), ('jobs'), ('events'), ('card_search'), ('card_usage') $$,
-    'these are the tasks'
+    'select task, action from app.run_maintenance(1)',
+    $$
+    values
+    ('idempotency_store', 'removed'),
+    ('sign_in', 'removed'),
+    ('jobs', 'removed'),
+    ('events', 'removed'),
+    ('card_search', 'indexed'),
+    ('card_usage', 'removed')
+    $$,
+    'these are the tasks, and what each does with rows'
+);
+reset role;
+insert into app.card_search_queue (tenant_id, card_ids)
+values ('aaaaaaaa-0000-0000-0000-000000000000', array['aaaaaaaa-0000-0000-0000-000000000001']::uuid[]);
+set local role cardbase_worker;
+select results_eq(
+    $$
+    select * from app.run_maintenance()
+    where task = 'card_search'
+    $$,
+    $$ values ('card_search', 'indexed', 1::bigint) $$,
+    'a card made ready for searches is reported as indexed'
 );
 select throws_ok(
     'select app.run_maintenance(0)', '22023', 'retention_days is out of range', 'a retention of no day is refused'

@@ -216,12 +216,12 @@ def worker(once: bool, beside_gateway: bool) -> None:
             run = work_beside if beside_gateway else work
             run(settings, url)
             return
-        removed = work_once(settings, url)
-    if removed is None:
+        done = work_once(settings, url)
+    if done is None:
         sys.exit(1)
-    for task, rows in removed.items():
-        click.echo(f"{task}: {rows} removed")
-    if not removed:
+    for (task, action), rows in done.items():
+        click.echo(f"{task}: {rows} {action}")
+    if not done:
         click.echo("another worker is doing it", err=True)
 
 

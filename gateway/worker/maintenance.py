@@ -5,6 +5,7 @@ Each step has a connection of its own, which may also lead through a pooler.
 
 import asyncio
 import logging
+from collections import Counter
 from time import perf_counter
 from typing import Final
 
@@ -20,11 +21,11 @@ from gateway.worker.metrics import Figure, WorkerMetrics
 logger = logging.getLogger(__name__)
 
 MAXIMUM_ROWS: Final = 1000
-"""What a task removes in one step, which is a transaction."""
+"""How many rows a task handles in one step, which is a transaction."""
 PAUSE_SECONDS: Final = 0.05
-"""Between two steps, so that what was removed is vacuumed and replicated as it goes."""
+"""Between two steps, so that vacuum and replication keep up with what is removed."""
 STATEMENT_SECONDS: Final = 60.0
-RUN: Final = "select task, purged from app.run_maintenance($1, $2, $3, $4)"
+RUN: Final = "select task, action, row_count from app.run_maintenance($1, $2, $3, $4)"
 
 
 async def _fetch(url: str, sql: str, *arguments: object) -> list[asyncpg.Record]:
@@ -45,12 +46,13 @@ async def measure(url: str, metrics: WorkerMetrics, settings: Settings) -> None:
         metrics.show([Figure(row["metric"], msgspec.json.decode(row["labels"]), row["value"]) for row in rows])
 
 
-async def maintain(url: str, metrics: WorkerMetrics, settings: Settings) -> dict[str, int] | None:
-    """Does what maintenance there is, step by step; answers the rows removed by task, None: it failed, and was logged.
+async def maintain(url: str, metrics: WorkerMetrics, settings: Settings) -> Counter[tuple[str, str]] | None:
+    """Does what maintenance there is, step by step.
 
-    Nothing is answered for when another worker is at it.
+    Returns how many rows were handled by (task, action), action being "removed" or "indexed"; empty when another
+    worker is running maintenance; None when it failed, which was logged.
     """
-    removed: dict[str, int] = {}
+    done: Counter[tuple[str, str]] = Counter()
     try:
         while True:
             start = perf_counter()
@@ -64,17 +66,20 @@ async def maintain(url: str, metrics: WorkerMetrics, settings: Settings) -> dict
             )
             metrics.steps.observe(perf_counter() - start)
             for row in rows:
-                metrics.purged.labels(row["task"]).inc(row["purged"])
-                removed[row["task"]] = removed.get(row["task"], 0) + row["purged"]
-            if all(row["purged"] < MAXIMUM_ROWS for row in rows):
+                metrics.rows.labels(row["task"], row["action"]).inc(row["row_count"])
+                done[row["task"], row["action"]] += row["row_count"]
+            if all(row["row_count"] < MAXIMUM_ROWS for row in rows):
                 break
             await asyncio.sleep(PAUSE_SECONDS)
     except DATABASE_ERRORS as error:
         logger.warning("maintenance failed", extra={"cause": describe(error)})
         metrics.runs.labels("failed").inc()
         return None
-    metrics.runs.labels("done" if removed else "elsewhere").inc()
+    metrics.runs.labels("done" if done else "elsewhere").inc()
     metrics.last_success.set_to_current_time()
-    if any(removed.values()):
-        logger.info("maintenance removed rows", extra=removed)
-    return removed
+    if any(done.values()):
+        by_action: dict[str, dict[str, int]] = {}
+        for (task, action), rows_done in done.items():
+            by_action.setdefault(action, {})[task] = rows_done
+        logger.info("maintenance done", extra=by_action)
+    return done

@@ -10,7 +10,15 @@ from prometheus_client.registry import Collector
 
 from gateway import __version__
 
-TASKS: Final = ("idempotency_store", "sign_in", "jobs", "events", "card_usage")
+TASKS: Final = {
+    "idempotency_store": "removed",
+    "sign_in": "removed",
+    "jobs": "removed",
+    "events": "removed",
+    "card_search": "indexed",
+    "card_usage": "removed",
+}
+"""The tasks of app.run_maintenance, and what each does with rows."""
 STEP_SECONDS: Final = (0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0)
 JOB_SECONDS: Final = (0.005, 0.025, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0)
 JOB_RESULTS: Final = ("completed", "failed", "retried", "returned", "cancelled", "superseded")
@@ -40,10 +48,10 @@ class WorkerMetrics(Collector):
             ["result"],
             registry=self.registry,
         )
-        self.purged = Counter(
-            "cards_maintenance_purged_rows",
-            "Rows removed because their time had come.",
-            ["task"],
+        self.rows = Counter(
+            "cards_maintenance_rows",
+            "Rows that maintenance handled, by what it did with them: removed, indexed for search.",
+            ["task", "action"],
             registry=self.registry,
         )
         self.steps = Histogram(
@@ -81,8 +89,8 @@ class WorkerMetrics(Collector):
         build.labels(__version__).set(1)
         for result in ("done", "elsewhere", "failed"):
             self.runs.labels(result)
-        for task in TASKS:
-            self.purged.labels(task)
+        for task, action in TASKS.items():
+            self.rows.labels(task, action)
         for kind in kinds:
             self._job_seconds.labels(kind)
             self._jobs_in_progress.labels(kind)

@@ -9,6 +9,7 @@ import logging
 import signal
 import socket
 import sys
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Final
@@ -120,7 +121,7 @@ def work_beside(settings: Settings, url: str) -> None:
         uvloop.run(_run(settings, url, metrics, ends_with_input=True))
 
 
-def work_once(settings: Settings, url: str) -> dict[str, int] | None:
-    """Does what maintenance there is now; answers as `maintain` does."""
+def work_once(settings: Settings, url: str) -> Counter[tuple[str, str]] | None:
+    """Does what maintenance there is now; returns what `maintain` does."""
     configure_logging(settings.log_level)
     return asyncio.run(maintain(url, WorkerMetrics(), settings))

@@ -5,6 +5,7 @@ import json
 import signal
 from pathlib import Path
 from typing import Final
+from uuid import UUID
 
 import asyncpg
 import psutil
@@ -38,7 +39,7 @@ select tenant_id, card_id, now() - interval '{days} days' from card cross join g
 """
 
 LINES: Final = (
-    "idempotency_store: {} removed\nsign_in: 0 removed\njobs: 0 removed\nevents: 0 removed\ncard_search: 0 removed\n"
+    "idempotency_store: {} removed\nsign_in: 0 removed\njobs: 0 removed\nevents: 0 removed\ncard_search: {} indexed\n"
 )
 
 
@@ -58,9 +59,18 @@ def test_one_round_removes_what_is_due_step_by_step(database: Database, url: dic
     done = run_cardbase("worker", "--once", folder=tmp_path, USAGE_RETENTION_DAYS="30", **url)
     assert (done.returncode, done.stdout) == (
         0,
-        LINES.format(2500) + "card_usage: 1500 removed\n",
+        LINES.format(2500, 0) + "card_usage: 1500 removed\n",
     )
-    assert json.loads(done.stderr)["event"] == "maintenance removed rows"
+    line = json.loads(done.stderr)
+    assert line["event"] == "maintenance done"
+    assert line["removed"] == {
+        "idempotency_store": 2500,
+        "sign_in": 0,
+        "jobs": 0,
+        "events": 0,
+        "card_usage": 1500,
+    }
+    assert line["indexed"] == {"card_search": 0}
     assert (rows(database, "idempotency_store"), rows(database, "card_usage")) == (0, 7)
     assert int(database.execute("select sum(usage_count) from app.card_usage_totals")) == 1507
 
@@ -68,8 +78,41 @@ def test_one_round_removes_what_is_due_step_by_step(database: Database, url: dic
 def test_without_a_retention_events_stay(database: Database, url: dict[str, str], tmp_path: Path) -> None:
     database.execute(OLD_EVENTS.format(rows=3, days=3000))
     done = run_cardbase("worker", "--once", folder=tmp_path, **url)
-    assert (done.returncode, done.stdout) == (0, LINES.format(0))
+    assert (done.returncode, done.stdout) == (0, LINES.format(0, 0))
     assert rows(database, "card_usage") == 3
+
+
+def test_cards_that_were_indexed_are_not_reported_as_removed(
+    database: Database, url: dict[str, str], tmp_path: Path, tenant_id: UUID
+) -> None:
+    database.execute(f"select from api.create_card('{tenant_id}', 'voice', '{{\"name\": \"to be found\"}}')")
+    done = run_cardbase("worker", "--once", folder=tmp_path, **url)
+    assert (done.returncode, done.stdout) == (0, LINES.format(0, 1))
+    assert json.loads(done.stderr)["indexed"] == {"card_search": 1}
+
+
+async def test_every_task_of_maintenance_has_its_metric_from_the_start(
+    database: Database, url: dict[str, str], tenant_id: UUID
+) -> None:
+    database.execute(
+        EXPIRED.format(rows=2), f"select from api.create_card('{tenant_id}', 'voice', '{{\"name\": \"to be found\"}}')"
+    )
+    metrics = WorkerMetrics()
+    before = _rows_by_task(metrics)
+    done = await maintain(url["WORKER_DATABASE_URL"], metrics, Settings(usage_retention_days=1))
+    assert done is not None
+    assert before == dict.fromkeys(done, 0)
+    assert _rows_by_task(metrics) == done
+    assert (done["idempotency_store", "removed"], done["card_search", "indexed"]) == (2, 1)
+
+
+def _rows_by_task(metrics: WorkerMetrics) -> dict[tuple[str, str], float]:
+    return {
+        (sample.labels["task"], sample.labels["action"]): sample.value
+        for family in metrics.registry.collect()
+        for sample in family.samples
+        if sample.name == "cards_maintenance_rows_total"
+    }
 
 
 async def test_one_at_a_time_does_the_maintenance(database: Database, url: dict[str, str]) -> None:
@@ -80,17 +123,17 @@ async def test_one_at_a_time_does_the_maintenance(database: Database, url: dict[
     try:
         async with connection.transaction():
             first = await connection.fetch("select * from app.run_maintenance(maximum_rows => 2)")
-            assert tuple(first[0]) == ("idempotency_store", 2)
+            assert tuple(first[0]) == ("idempotency_store", "removed", 2)
             assert await maintain(url["WORKER_DATABASE_URL"], metrics, Settings()) == {}
-        removed = await maintain(url["WORKER_DATABASE_URL"], metrics, Settings())
-        assert removed is not None
-        assert removed["idempotency_store"] == 3
+        done = await maintain(url["WORKER_DATABASE_URL"], metrics, Settings())
+        assert done is not None
+        assert done["idempotency_store", "removed"] == 3
     finally:
         await connection.close()
     text = _exposition(metrics)
     assert value(text, "cards_maintenance_runs_total", result="elsewhere") == 1
     assert value(text, "cards_maintenance_runs_total", result="done") == 1
-    assert value(text, "cards_maintenance_purged_rows_total", task="idempotency_store") == 3
+    assert value(text, "cards_maintenance_rows_total", task="idempotency_store", action="removed") == 3
 
 
 def _exposition(metrics: WorkerMetrics) -> str:
@@ -100,7 +143,7 @@ def _exposition(metrics: WorkerMetrics) -> str:
 def test_plain_sql_does_the_same(database: Database) -> None:
     database.execute(EXPIRED.format(rows=2))
     done = database.execute("select * from app.run_maintenance()", user="cardbase_worker")
-    assert done.startswith("idempotency_store|2\nsign_in|0\n")
+    assert done.startswith("idempotency_store|removed|2\nsign_in|removed|0\n")
     assert rows(database, "idempotency_store") == 0
 
 
@@ -112,13 +155,13 @@ def test_two_workers_keep_the_database_tidy_and_say_so(database: Database, url: 
     ):
         database.execute(EXPIRED.format(rows=1200), OLD_EVENTS.format(rows=20, days=2))
 
-        def purged(task: str) -> float:
+        def removed(task: str) -> float:
             return sum(
-                value(running.get("/metrics").text, "cards_maintenance_purged_rows_total", task=task)
+                value(running.get("/metrics").text, "cards_maintenance_rows_total", task=task, action="removed")
                 for running in (one, two)
             )
 
-        wait_until(lambda: (purged("idempotency_store"), purged("card_usage")) == (1200, 20), 30)
+        wait_until(lambda: (removed("idempotency_store"), removed("card_usage")) == (1200, 20), 30)
         wait_until(lambda: "cards_table_rows" in one.get("/metrics").text, 30)
         text = one.get("/metrics").text
         assert value(text, "cards_database_up") == 1
