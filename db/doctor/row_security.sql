@@ -1,5 +1,5 @@
--- Tables that row-level security does not hold on, or that a role has a privilege on and no policy for: it would see
--- nothing, and the next policy that somebody adds in haste would show it too much.
+-- Tables on which row-level security does not hold, be it for their owner only, and those on which a role has a
+-- privilege but no policy: it would see nothing, and a policy added in haste would show it too much.
 with relations as (
     select
         relation.oid,
@@ -73,5 +73,34 @@ where
                     else 'd'
                 end
             )
+    )
+union all
+select
+    format('table %s', relations.oid::regclass),
+    'cardbase_owner sees rows of it, by the policies of roles that it belongs to',
+    format(
+        'create policy "the owner sees no row" on %s as restrictive to cardbase_owner using (false);',
+        relations.oid::regclass
+    )
+from relations
+where
+    exists (
+        select
+        from pg_policy as policy
+        cross join unnest(policy.polroles) as role (id)
+        where
+            policy.polrelid = relations.oid
+            and policy.polpermissive
+            and (role.id = 0 or pg_has_role(to_regrole('cardbase_owner'), role.id, 'usage'))
+    )
+    and not exists (
+        select
+        from pg_policy as policy
+        where
+            policy.polrelid = relations.oid
+            and not policy.polpermissive
+            and policy.polcmd = '*'
+            and to_regrole('cardbase_owner') = any(policy.polroles)
+            and pg_get_expr(policy.polqual, policy.polrelid) = 'false'
     )
 order by 1, 2

@@ -1,6 +1,6 @@
 begin;
 \ir helpers/tests.psql
-select plan(43);
+select plan(44);
 
 -- The functions that sign users in: they see password hashes, or prove who somebody is by being called.
 create function tests.sign_in_functions()
@@ -500,7 +500,10 @@ select set_eq(
         qual,
         with_check
     from pg_policies
-    where schemaname in ('app', 'api') and roles <> array['cardbase_api']::name []
+    where
+        schemaname in ('app', 'api')
+        and roles <> array['cardbase_api']::name []
+        and policyname <> 'the owner sees no row'
     $$,
     $$
     values
@@ -571,28 +574,55 @@ select set_eq(
     $$,
     'policies that look across tenants or users are on this list'
 );
+select set_eq(
+    $$
+    select
+        tablename::text,
+        permissive,
+        roles::text,
+        cmd,
+        qual,
+        with_check
+    from pg_policies
+    where policyname = 'the owner sees no row'
+    $$,
+    $$
+    select
+        pg_class.relname::text,
+        wanted.*
+    from pg_class
+    cross join (values ('RESTRICTIVE', '{cardbase_owner}', 'ALL', 'false', null)) as wanted
+    where pg_class.relnamespace = 'app'::regnamespace and pg_class.relkind in ('r', 'p')
+    $$,
+    'on every table a policy shuts out the owner, whatever it inherits'
+);
 select policies_are(
     'app',
     'cards',
-    array['a tenant''s cards are its own', 'the finder searches all cards', 'maintenance indexes a tenant''s cards'],
+    array[
+        'a tenant''s cards are its own',
+        'the finder searches all cards',
+        'maintenance indexes a tenant''s cards',
+        'the owner sees no row'
+    ],
     'these are the policies of cards'
 );
 select policies_are(
     'app',
     'card_usage',
-    array['a tenant''s usage events are its own', 'maintenance sees what is older than a day'],
+    array['a tenant''s usage events are its own', 'maintenance sees what is older than a day', 'the owner sees no row'],
     'these are the policies of card_usage'
 );
 select policies_are(
     'app',
     'card_usage_totals',
-    array['a tenant''s usage totals are its own'],
-    'this is the policy of card_usage_totals'
+    array['a tenant''s usage totals are its own', 'the owner sees no row'],
+    'these are the policies of card_usage_totals'
 );
 select policies_are(
     'app',
     'idempotency_store',
-    array['a tenant''s idempotency keys are its own', 'maintenance sees what has expired'],
+    array['a tenant''s idempotency keys are its own', 'maintenance sees what has expired', 'the owner sees no row'],
     'these are the policies of idempotency_store'
 );
 select policy_roles_are(

@@ -45,6 +45,7 @@ def table(name: str, columns: str = "tenant_id uuid not null, id uuid, primary k
         alter table {name} force row level security;
         create policy "its own" on {name} to cardbase_api
         using (tenant_id = app.current_tenant_id()) with check (tenant_id = app.current_tenant_id());
+        create policy "the owner sees no row" on {name} as restrictive to cardbase_owner using (false);
         grant select on {name} to cardbase_api;
         reset role;
     """
@@ -113,6 +114,18 @@ FAULTS: Final = (
         table("app.p_unforced") + "alter table app.p_unforced no force row level security;",
         "table app.p_unforced",
         "row-level security is not forced: its owner walks past the policies",
+    ),
+    Fault(
+        "an owner that inherits other roles' policies",
+        table("app.p_owner") + 'drop policy "the owner sees no row" on app.p_owner;',
+        "table app.p_owner",
+        "cardbase_owner sees rows of it, by the policies of roles that it belongs to",
+    ),
+    Fault(
+        "an owner that inherits other roles' policies, for some rows",
+        table("app.p_owner_some") + 'alter policy "the owner sees no row" on app.p_owner_some using (id is null);',
+        "table app.p_owner_some",
+        "cardbase_owner sees rows of it, by the policies of roles that it belongs to",
     ),
     Fault(
         "a role without a policy",
