@@ -207,7 +207,7 @@ def test_repeated_headers_never_leave_a_choice(scene: Scene, client: httpx.Clien
         attempts.count("HTTP: repeated headers")
 
 
-@pytest.mark.parametrize("path", ["/rpc/list_cards", "/rpc/nothing", "/rpc/is_ready"])
+@pytest.mark.parametrize("path", ["/rpc/list_cards", "/rpc/nothing", "/rpc/get_health"])
 def test_rpc_refuses_callers_that_prove_nothing(
     path: str, scene: Scene, client: httpx.Client, attempts: Attempts, untouched: None
 ) -> None:

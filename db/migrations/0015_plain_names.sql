@@ -18,3 +18,7 @@ drop function if exists app.get_sealed_settings(uuid, uuid, uuid);
 
 -- It returns another column now: what a task did with rows, since not all of them remove some.
 drop function if exists app.run_maintenance(integer, integer, integer, integer);
+
+-- api.get_health returns what both did.
+drop function if exists api.is_ready();
+drop function if exists api.task_queue_state();

@@ -64,7 +64,7 @@ select ok(
         from jsonb_array_elements(api.catalog() -> 'functions') as function
         where
             function ->> 'name' in (
-                'catalog', 'catalog_version', 'as_csv', 'claim_request', 'remember_request', 'is_ready'
+                'catalog', 'catalog_version', 'as_csv', 'claim_request', 'remember_request', 'get_health'
             )
     ),
     'what serves the gateway itself is internal'

@@ -20,8 +20,9 @@ logger = logging.getLogger(__name__)
 
 TIME_LIMIT_SECONDS: Final = 2.0
 """For each question."""
-READY_SECONDS: Final = 0.8
-"""For the one that comes after another; the answer is given within 3 s."""
+HEALTH_SECONDS: Final = 0.8
+"""For the one that follows another, so that both take less than 3 s; the function waits at most 0.6 s for locks."""
+HEALTH: Final = "select is_ready, task_queue, problem from api.get_health()"
 
 T = TypeVar("T")
 
@@ -36,9 +37,8 @@ class HealthCheck:
         self._is_saturated = is_saturated
         self._redis = None if redis_url is None else Redis.from_url(redis_url, socket_timeout=TIME_LIMIT_SECONDS)
         self._started = monotonic()
-        self._connections = _Connection(url, "cardbase health"), _Connection(url, "cardbase health of the task queue")
+        self._connection = _Connection(url, "cardbase health")
         self._database = _Shared(self._ask_database)
-        self._task_queue = _Shared(self._ask_task_queue)
         self._shared_redis = _Shared(self._ask_redis)
 
     async def health(self) -> Health:
@@ -47,14 +47,13 @@ class HealthCheck:
         healthy; degraded when the pool is full, tables are locked, Redis is gone or nobody carries out jobs; unhealthy
         when the database is gone.
         """
-        (is_connected, is_deployed), redis, task_queue = await asyncio.gather(
-            self._database.answer(), self._shared_redis.answer(), self._task_queue.answer()
-        )
-        state: ServiceState = "connected" if is_connected else "disconnected"
+        database, redis = await asyncio.gather(self._database.answer(), self._shared_redis.answer())
+        state: ServiceState = "connected" if database.is_connected else "disconnected"
+        task_queue = database.task_queue
         status: Literal["healthy", "degraded", "unhealthy"]
-        if not is_connected:
+        if not database.is_connected:
             status = "unhealthy"
-        elif not is_deployed or self._is_saturated() or "disconnected" in (redis, task_queue):
+        elif not database.is_ready or self._is_saturated() or "disconnected" in (redis, task_queue):
             status = "degraded"
         else:
             status = "healthy"
@@ -70,41 +69,35 @@ class HealthCheck:
 
     async def is_ready(self) -> bool:
         """Whether the database is there, deployed, and has a connection free."""
-        _, is_deployed = await self._database.answer()
-        return is_deployed and not self._is_saturated()
+        database = await self._database.answer()
+        return database.is_ready and not self._is_saturated()
 
     async def close(self) -> None:
         """Closes its connections."""
-        for connection in self._connections:
-            connection.drop()
+        self._connection.drop()
         if self._redis is not None:
             await self._redis.aclose()
 
-    async def _ask_database(self) -> tuple[bool, bool]:
-        """Whether the database answers, and whether it answers as a deployed one."""
-        connection = self._connections[0]
+    async def _ask_database(self) -> "_DatabaseHealth":
+        """Whether the database answers at all, and then what it says of itself."""
         try:
-            await connection.ask("select 1", TIME_LIMIT_SECONDS)
+            await self._connection.ask("select 1", TIME_LIMIT_SECONDS)
         except asyncpg.TooManyConnectionsError:
-            return True, False
+            return _DatabaseHealth(is_connected=True)
         except DATABASE_ERRORS as error:
             logger.warning("the database does not answer", extra={"error": type(error).__name__})
-            return False, False
+            return _DatabaseHealth()
         try:
-            return True, bool(await connection.ask("select api.is_ready()", READY_SECONDS))
+            row = await self._connection.ask(HEALTH, HEALTH_SECONDS)
+        except (asyncpg.UndefinedFunctionError, asyncpg.InvalidSchemaNameError):
+            logger.warning("the database is not ready", extra={"error": "cardbase deploy has not run"})
+            return _DatabaseHealth(is_connected=True, task_queue="disabled")
         except DATABASE_ERRORS as error:
             logger.warning("the database is not ready", extra={"error": type(error).__name__})
-            return True, False
-
-    async def _ask_task_queue(self) -> ServiceState:
-        try:
-            answer = await self._connections[1].ask("select api.task_queue_state()", TIME_LIMIT_SECONDS)
-        except (asyncpg.UndefinedFunctionError, asyncpg.InvalidSchemaNameError):
-            return "disabled"  # the database is of a version before there was one
-        except DATABASE_ERRORS as error:
-            logger.warning("the task queue does not answer", extra={"error": type(error).__name__})
-            return "disconnected"
-        return msgspec.convert(answer, ServiceState)  # type: ignore[no-any-return]
+            return _DatabaseHealth(is_connected=True)
+        if row["problem"] is not None:
+            logger.warning("the database has a problem", extra={"error": row["problem"]})
+        return _DatabaseHealth(True, row["is_ready"], msgspec.convert(row["task_queue"], ServiceState))
 
     async def _ask_redis(self) -> ServiceState:
         if self._redis is None:
@@ -116,6 +109,14 @@ class HealthCheck:
             logger.warning("Redis does not answer", extra={"error": type(error).__name__})
             return "disconnected"
         return "connected"
+
+
+class _DatabaseHealth(msgspec.Struct, frozen=True):
+    """What is known of the database: as long as it says nothing else, that it is gone."""
+
+    is_connected: bool = False
+    is_ready: bool = False
+    task_queue: ServiceState = "disconnected"
 
 
 class _Shared(Generic[T]):
@@ -140,12 +141,12 @@ class _Connection:
         self._connection: Connection | None = None
 
     async def ask(self, sql: str, seconds: float) -> Any:
-        """The one value that a statement answers in time. Raises DATABASE_ERRORS."""
+        """The one row that a statement returns in time. Raises DATABASE_ERRORS."""
         try:
             async with asyncio.timeout(seconds):
                 if self._connection is None or self._connection.is_closed():
                     self._connection = await connect(self._url, self._name, statement_seconds=seconds)
-                return await self._connection.fetchval(sql)
+                return await self._connection.fetchrow(sql)
         except DATABASE_ERRORS:
             self.drop()
             raise

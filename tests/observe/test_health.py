@@ -136,6 +136,7 @@ def test_task_queue_is_connected_while_a_worker_is_alive(
                 locked = client.get("/health")
                 assert (locked.status_code, locked.json()) == (200, gone)
                 assert locked.elapsed.total_seconds() < 3
+                assert client.get("/ready").status_code == 200
             wait_until(lambda: client.get("/health").json() == connected)
         # It has taken its leave: nobody misses it.
         wait_until(lambda: client.get("/health").json() == health_of("healthy", "connected"))
@@ -150,10 +151,41 @@ def test_task_queue_is_connected_while_a_worker_is_alive(
 def test_database_from_before_there_was_a_task_queue_has_none(
     database: Database, make_gateway: Callable[..., Gateway]
 ) -> None:
-    database.execute("drop function api.task_queue_state()")
+    database.execute("drop function app.find_task_queue_state()")
     gateway = make_gateway(database)
     with gateway.client() as client:
         assert client.get("/health").json() == health_of("healthy", "connected")
+
+
+@pytest.mark.parametrize("table", ["app.workers", "queue.pgqueuer"])
+def test_locked_tables_of_cards_and_of_the_task_queue_are_told_apart(
+    database: Database, make_gateway: Callable[..., Gateway], table: str
+) -> None:
+    gateway = make_gateway(database)
+    gone = health_of("degraded", "connected", task_queue="disconnected")
+    with gateway.client() as client:
+        assert client.get("/health").json() == health_of("healthy", "connected")
+        with Holder(database, f"lock table {table}"):
+            assert client.get("/health").json() == gone
+            assert client.get("/ready").json() == {"ready": True}
+            with Holder(database, "lock table app.cards"):
+                both = client.get("/health")
+                assert (both.status_code, both.json()) == (200, gone)
+                assert both.elapsed.total_seconds() < 3
+                assert client.get("/ready").json() == {"ready": False}
+        with Holder(database, "lock table app.cards"):
+            assert client.get("/health").json() == health_of("degraded", "connected")
+        assert client.get("/health").json() == health_of("healthy", "connected")
+
+
+def test_database_from_before_the_function_of_health_is_not_ready(
+    database: Database, make_gateway: Callable[..., Gateway]
+) -> None:
+    database.execute("drop function api.get_health()")
+    gateway = make_gateway(database)
+    with gateway.client() as client:
+        assert client.get("/health").json() == health_of("degraded", "connected")
+        assert client.get("/ready").json() == {"ready": False}
 
 
 def test_database_that_goes_is_unhealthy_until_it_is_back(

@@ -98,5 +98,5 @@ def test_without_a_database_it_says_when_to_retry(
 ) -> None:
     url = database.url("cardbase_gateway").replace(database.name, "nowhere_at_all")
     with make_gateway(DATABASE_URL=url).client(tenant_id) as client:
-        response = client.get("/rpc/is_ready")
+        response = client.get("/rpc/get_health")
     assert (response.status_code, response.json()["code"], response.headers["retry-after"]) == (503, "PGRST002", "1")

@@ -125,7 +125,7 @@ async def test_a_worker_carries_jobs_out(ledger: Ledger, variables: dict[str, st
 
         unfinished = await ledger.enqueue(arguments={"seconds": 3000})
         await ledger.running(unfinished)
-        assert await ledger.connection.fetchval("select api.task_queue_state()") == "connected"
+        assert await ledger.connection.fetchval("select task_queue from api.get_health()") == "connected"
         worker.process.send_signal(signal.SIGTERM)
         assert await asyncio.to_thread(worker.process.wait, SECONDS) == 0
     for job in (await ledger.job(unfinished), await ledger.job(later)):

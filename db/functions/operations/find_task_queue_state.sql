@@ -1,4 +1,6 @@
--- What api.task_queue_state answers: of all tenants' jobs, but no more of them than whether they wait.
+-- Whether jobs are carried out. It looks at the jobs of all tenants, but only at whether any is pending.
+-- Returns connected: a worker is alive; disconnected: none is, though one died or a job has been pending for a minute;
+-- disabled: there is no worker, and nothing for one to do.
 create or replace function app.find_task_queue_state()
 returns text
 language sql
