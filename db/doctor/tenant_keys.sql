@@ -38,7 +38,7 @@ union all
 select
     format('table %s', relations.oid::regclass),
     format('%s does not begin with tenant_id', index.indexrelid::regclass),
-    'Make it anew in a migration, beginning with tenant_id.'
+    'Recreate it in a migration, beginning with tenant_id.'
 from relations
 inner join pg_index as index on relations.oid = index.indrelid
 left join pg_attribute as attribute on index.indrelid = attribute.attrelid and attribute.attnum = index.indkey[0]
@@ -49,7 +49,7 @@ union all
 select
     format('table %s', relations.oid::regclass),
     format('foreign key %I does not begin with tenant_id on both sides', reference.conname),
-    'Make it anew in a migration: (tenant_id, …) references … (tenant_id, …).'
+    'Recreate it in a migration: (tenant_id, …) references … (tenant_id, …).'
 from relations
 inner join pg_constraint as reference on relations.oid = reference.conrelid and reference.contype = 'f'
 inner join pg_attribute as referring

@@ -12,7 +12,7 @@ begin
             'using (tenant_id = app.current_tenant_id()) with check (tenant_id = app.current_tenant_id())',
             _table
         );
-        -- The reason is beside the finder's policy on app.cards.
+        -- The reason is given with the finder's policy on app.cards.
         execute format('drop policy if exists "the finder searches all rows" on app.%I', _table);
         execute format(
             'create policy "the finder searches all rows" on app.%I for select to cardbase_finder using (true)', _table

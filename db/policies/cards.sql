@@ -8,7 +8,7 @@ using (tenant_id = app.current_tenant_id())
 with check (tenant_id = app.current_tenant_id());
 
 -- Behind a policy that compares anything, "content @> …" can't be an index condition: the operator is not leakproof.
--- The functions of the finder compare the tenant themselves, and answer ids and numbers only.
+-- The finder's functions compare the tenant themselves, and return ids and numbers only.
 drop policy if exists "the finder searches all cards" on app.cards;
 create policy "the finder searches all cards" on app.cards
 for select

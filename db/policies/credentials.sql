@@ -1,7 +1,7 @@
 alter table app.credentials enable row level security;
 alter table app.credentials force row level security;
 
--- It comes before any tenant is known, and there is nothing else that its role may read.
+-- Signing in comes before any tenant is known, and its role may read nothing else.
 drop policy if exists "the authenticator finds who signs in" on app.credentials;
 create policy "the authenticator finds who signs in" on app.credentials
 to cardbase_authenticator

@@ -1,8 +1,8 @@
 alter table app.events enable row level security;
 alter table app.events force row level security;
 
--- What is one user's is nobody else's. It is read for those who listen, several at a time. Written without "or", which
--- would hide from the doctor what it looks for.
+-- A user's events are nobody else's. They are read for several listeners at a time. Written without "or", which would
+-- hide from the doctor what it looks for.
 drop policy if exists "users see their own events and those for all" on app.events;
 create policy "users see their own events and those for all" on app.events
 to cardbase_api
@@ -18,7 +18,7 @@ for insert
 to cardbase_dispatcher
 with check (tenant_id = app.current_tenant_id());
 
--- Maintenance works across tenants, and the policy leaves it nothing that any retention could keep.
+-- Maintenance works across tenants, and the policy shows it nothing that any retention could keep.
 drop policy if exists "maintenance sees what is older than a minute" on app.events;
 create policy "maintenance sees what is older than a minute" on app.events
 to cardbase_maintenance
@@ -27,7 +27,7 @@ using (created_at <= now() - interval '1 minute');
 revoke all on table app.events from public;
 grant select, insert on table app.events to cardbase_api;
 grant insert on table app.events to cardbase_dispatcher;
--- The update of one column is what "for update skip locked" asks for.
+-- "for update skip locked" needs the right to update one column.
 grant select (tenant_id, transaction_id, event_id, created_at), update (created_at), delete
 on table app.events to cardbase_maintenance;
 
@@ -40,7 +40,7 @@ to cardbase_api, cardbase_dispatcher
 using (tenant_id = app.current_tenant_id())
 with check (tenant_id = app.current_tenant_id());
 
--- For one tenant at a time: what is removed of its events moves its horizon.
+-- For one tenant at a time: removing its events moves its horizon.
 drop policy if exists "maintenance moves a tenant's horizon" on app.event_subscriptions;
 create policy "maintenance moves a tenant's horizon" on app.event_subscriptions
 to cardbase_maintenance

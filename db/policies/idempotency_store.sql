@@ -7,7 +7,7 @@ to cardbase_api
 using (tenant_id = app.current_tenant_id())
 with check (tenant_id = app.current_tenant_id());
 
--- Maintenance works across tenants, and the policy leaves it nothing but what has expired.
+-- Maintenance works across tenants, and the policy shows it nothing but what has expired.
 drop policy if exists "maintenance sees what has expired" on app.idempotency_store;
 create policy "maintenance sees what has expired" on app.idempotency_store
 to cardbase_maintenance
@@ -15,6 +15,6 @@ using (expires_at <= now());
 
 revoke all on table app.idempotency_store from public;
 grant select, insert, update on table app.idempotency_store to cardbase_api;
--- The update of one column is what "for update skip locked" asks for.
+-- "for update skip locked" needs the right to update one column.
 grant select (tenant_id, idempotency_key, expires_at), update (expires_at), delete
 on table app.idempotency_store to cardbase_maintenance;

@@ -7,14 +7,14 @@ to cardbase_api
 using (tenant_id = app.current_tenant_id() and coalesce(user_id = app.current_user_id(), user_id is null))
 with check (tenant_id = app.current_tenant_id() and coalesce(user_id = app.current_user_id(), user_id is null));
 
--- Workers take jobs as they come, of whatever tenant.
+-- Workers take jobs as they come, of any tenant.
 drop policy if exists "the dispatcher hands out all jobs" on app.jobs;
 create policy "the dispatcher hands out all jobs" on app.jobs
 to cardbase_dispatcher
 using (true)
 with check (true);
 
--- Maintenance works across tenants, and the policy leaves it nothing but what ended a while ago.
+-- Maintenance works across tenants, and the policy shows it nothing but what ended a while ago.
 drop policy if exists "maintenance sees what ended an hour ago" on app.jobs;
 create policy "maintenance sees what ended an hour ago" on app.jobs
 to cardbase_maintenance
@@ -26,7 +26,7 @@ grant
 select,
 update (status, result, error, attempts, worker_id, started_at, completed_at)
 on table app.jobs to cardbase_dispatcher;
--- The update of one column is what "for update skip locked" asks for.
+-- "for update skip locked" needs the right to update one column.
 grant select (tenant_id, id, completed_at), update (completed_at), delete on table app.jobs to cardbase_maintenance;
 
 alter table app.workers enable row level security;
@@ -49,7 +49,7 @@ grant select, update on table queue.pgqueuer to cardbase_worker;
 grant usage on sequence queue.pgqueuer_id_seq to cardbase_api;
 grant select, insert, update on table queue.pgqueuer_schedules to cardbase_worker;
 grant usage on sequence queue.pgqueuer_schedules_id_seq to cardbase_worker;
--- It looks whether these are there. Nothing is kept in them: app.jobs is the log.
+-- It checks that these exist. They stay empty: app.jobs is the log.
 grant select, insert on table queue.pgqueuer_log to cardbase_worker;
 grant select on table queue.pgqueuer_statistics to cardbase_worker;
 create or replace trigger discard_row before insert on queue.pgqueuer_log

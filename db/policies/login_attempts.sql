@@ -7,7 +7,7 @@ to cardbase_authenticator
 using (true)
 with check (true);
 
--- Maintenance works across tenants, and the policy leaves it nothing but what has expired.
+-- Maintenance works across tenants, and the policy shows it nothing but what has expired.
 drop policy if exists "maintenance sees what has expired" on app.login_attempts;
 create policy "maintenance sees what has expired" on app.login_attempts
 to cardbase_maintenance
@@ -15,6 +15,6 @@ using (expires_at <= now());
 
 revoke all on table app.login_attempts from public;
 grant select, insert, update on table app.login_attempts to cardbase_authenticator;
--- The update of one column is what "for update skip locked" asks for.
+-- "for update skip locked" needs the right to update one column.
 grant select (tenant_id, subject, expires_at), update (expires_at), delete
 on table app.login_attempts to cardbase_maintenance;

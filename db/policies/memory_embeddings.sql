@@ -1,7 +1,7 @@
--- Embeddings of memories: the table, its policies and grants. It is made here and not by a migration as it is there
--- only where the server has pgvector; once somebody has installed that, the next deploy makes it.
--- A half-precision vector without a length: models differ in theirs. There is no index on nearness, and
--- app.find_near_memories says why.
+-- Embeddings of memories: the table, its policies and grants. It is created here and not by a migration, as it exists
+-- only where the server has pgvector; once somebody has installed that, the next deploy creates it.
+-- A half-precision vector without a length: models differ in theirs. app.find_near_memories says why there is no index
+-- on nearness.
 do $do$
 declare
     _schema name;

@@ -1,4 +1,4 @@
--- Beside what db/policies/user_owned.sql says of it: what has expired is removed, whoever's it is.
+-- In addition to db/policies/user_owned.sql: what has expired is removed, whoever's it is.
 drop policy if exists "maintenance sees what has expired" on app.refresh_tokens;
 create policy "maintenance sees what has expired" on app.refresh_tokens
 to cardbase_maintenance

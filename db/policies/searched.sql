@@ -1,5 +1,5 @@
--- What search needs of the tables it looks into, beside what their own files say: the finder sees all rows (the policy
--- of app.cards has the reason), but only the columns by which it finds and ranks them.
+-- What search needs, in addition to the tables' own files: the finder sees all rows (the reason is given with its
+-- policy on app.cards), but only the columns by which it finds and ranks them.
 do $do$
 declare
     _table text;
@@ -18,7 +18,7 @@ $do$;
 
 grant select (title) on table app.tasks to cardbase_finder;
 
--- Embeddings are made for all users of a tenant at a time.
+-- Embeddings are computed for all users of a tenant at a time.
 drop policy if exists "maintenance reads a tenant's memories" on app.memories;
 create policy "maintenance reads a tenant's memories" on app.memories
 for select

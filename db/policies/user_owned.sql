@@ -1,5 +1,5 @@
 -- What belongs to a user of a tenant: one policy and the same grants for each of these tables.
--- Functions change and delete no row of theirs but by an update: deletion is soft.
+-- Functions delete their rows by an update only: deletion is soft.
 do $do$
 declare
     _table text;

@@ -1,5 +1,5 @@
--- Beside what db/policies/user_owned.sql says of it: a tenant's users find each other, by what they are shown as. The
--- functions of the finder compare the tenant themselves, and answer no column that is not for the whole tenant.
+-- In addition to db/policies/user_owned.sql: a tenant's users find each other, by their public names. The finder's
+-- functions compare the tenant themselves, and return no column that is not for the whole tenant.
 drop policy if exists "the finder searches all users" on app.users;
 create policy "the finder searches all users" on app.users
 for select

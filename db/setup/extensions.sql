@@ -1,6 +1,6 @@
--- The extensions that tables and functions are built on. Both are trusted: who may create in the database may
--- install them. They stay where they are when somebody installed them before.
--- Where the server has pgvector, and the deploying role may, that one too: without it all but search by nearness works.
+-- The extensions that tables and functions are built on. Both are trusted: whoever may create in the database
+-- may install them. Those that are installed already stay where they are.
+-- pgvector, too, where the server has it and the deploying role may: without it all but search by nearness works.
 do $do$
 declare
     _extension text;

@@ -1,6 +1,6 @@
--- The roles, who are members of whom, and the deploying role's way to them. Roles belong to the whole cluster: what
--- is there already is left alone, what would open a door is refused.
--- No password is set here: a login role gets one by "alter role … password", or by the server's pg_hba.conf none.
+-- The roles, their memberships, and the deploying role's way to them. Roles belong to the whole cluster: what exists
+-- already is left alone, what would open a door is refused.
+-- No password is set here: a login role gets one by "alter role … password", or needs none by the server's pg_hba.conf.
 do $do$
 declare
     _without_login constant text[] := array[
@@ -12,8 +12,8 @@ declare
         'cardbase_dispatcher'
     ];
     _with_login constant text[] := array['cardbase_gateway', 'cardbase_service', 'cardbase_worker'];
-    -- Since server 16 a member may lack the right to act as the role; before, there was no such difference.
-    _act_as constant text := case
+    -- Since server 16 a member may lack the right to "set role"; before, there was no such difference.
+    _set_role constant text := case
         when current_setting('server_version_num')::integer >= 160000 then 'SET' else 'MEMBER'
     end;
     _name text;
@@ -25,7 +25,7 @@ begin
         select * into _role from pg_roles where pg_roles.rolname = _name;
 
         if not found then
-            -- Only owners of objects inherit: a login role has what it is granted by name, and nothing else.
+            -- Only owners of objects inherit: a login role has only what is granted to it by name.
             execute format(
                 'create role %I %s', _name, case when _name = any(_with_login) then 'login noinherit' else 'nologin' end
             );
@@ -64,13 +64,13 @@ begin
     foreach _name in array array[
         'cardbase_api', 'cardbase_maintenance', 'cardbase_finder', 'cardbase_authenticator', 'cardbase_dispatcher'
     ] loop
-        if not pg_has_role('cardbase_owner', _name, 'USAGE') or not pg_has_role('cardbase_owner', _name, _act_as) then
+        if not pg_has_role('cardbase_owner', _name, 'USAGE') or not pg_has_role('cardbase_owner', _name, _set_role) then
             execute format('grant %I to cardbase_owner', _name);
             raise info 'role %: granted to cardbase_owner', _name;
         end if;
     end loop;
 
-    if not pg_has_role(current_user, 'cardbase_owner', _act_as) then
+    if not pg_has_role(current_user, 'cardbase_owner', _set_role) then
         execute format('grant cardbase_owner to %I', current_user);
         raise info 'role cardbase_owner: granted to %', current_user;
     end if;

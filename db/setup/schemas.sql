@@ -1,4 +1,4 @@
--- The schemas, who may look into them, and the ledger of deploys. What differs is put right, nothing else is touched.
+-- The schemas, who may use them, and the ledger of deploys. What differs is corrected, nothing else is touched.
 do $do$
 declare
     _schema text;
@@ -43,9 +43,9 @@ begin
                 ('app', array['cardbase_dispatcher']),
                 -- for the maintenance functions that a worker runs
                 ('app', array['cardbase_worker']),
-                -- for what is in the queue of jobs
+                -- for the queue of jobs
                 ('queue', array['cardbase_api', 'cardbase_maintenance', 'cardbase_dispatcher', 'cardbase_worker']),
-                -- for the version that tells when to read the catalog anew
+                -- for the version that says when to read the catalog again
                 ('deployment', array['cardbase_api'])
             ) as line (schema_name, role_names)
             cross join unnest(line.role_names) as role_name

@@ -39,7 +39,7 @@ select is(
         "code": "PT422",
         "message": "card_ids is not valid",
         "detail": "Expected a list of 1 to 1,000 UUIDs, none of them null, got 1001.",
-        "hint": "Ask for at most 1,000 at a time.",
+        "hint": "Request at most 1,000 at a time.",
         "column": "card_ids",
         "constraint": "validation_error"
     }'::jsonb,

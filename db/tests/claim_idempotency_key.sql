@@ -164,7 +164,7 @@ select is(
         "code": "PT422",
         "message": "the idempotency key is not valid",
         "detail": "Expected 1 to 255 characters, got 256.",
-        "hint": "Send a key of your own making, such as a UUID, one for each request.",
+        "hint": "Send a key that you generate, such as a UUID, one for each request.",
         "column": "Idempotency-Key",
         "constraint": "validation_error"
     }'::jsonb,

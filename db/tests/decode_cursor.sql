@@ -71,7 +71,7 @@ select is(
         "code": "PT422",
         "message": "cursor is not valid",
         "detail": "Expected the next_cursor of the page before, of the same list with the same filters.",
-        "hint": "Send next_cursor as it was answered, or no cursor to begin at the start.",
+        "hint": "Send next_cursor as it was returned, or no cursor to begin at the start.",
         "column": "cursor",
         "constraint": "validation_error"
     }'::jsonb,

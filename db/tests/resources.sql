@@ -15,8 +15,8 @@ select is(
     tests.refusal($$ select app.set_caller(tests.tenant('acme'), null) $$) - 'hint',
     '{
         "code": "PT401",
-        "message": "this is for users",
-        "detail": "The caller is no user.",
+        "message": "this call needs a user",
+        "detail": "The caller is not a user.",
         "column": "",
         "constraint": "unauthenticated"
     }'::jsonb,
@@ -78,7 +78,7 @@ select is(
         "code": "PT404",
         "message": "memory not found",
         "detail": "No memory aaaaaaaa-0000-0000-0000-000000000001 is the caller''s own.",
-        "hint": "It never was, was deleted, or is somebody else''s.",
+        "hint": "It never existed, was deleted, or belongs to somebody else.",
         "column": "id",
         "constraint": "memory_not_found"
     }'::jsonb,

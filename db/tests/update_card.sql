@@ -299,7 +299,7 @@ select is(
         "code": "PT412",
         "message": "the card has changed",
         "detail": "Card aaaaaaaa-0000-0000-0000-000000000001 is at version 8, which no ETag of If-Match names.",
-        "hint": "Get the card anew, look at what changed, and send its ETag.",
+        "hint": "Get the card again, see what changed, and send its ETag.",
         "column": "If-Match",
         "constraint": "precondition_failed"
     }'::jsonb,

@@ -11,9 +11,9 @@ begin
     if set_caller.tenant_id is null or set_caller.user_id is null then
         raise exception using
             errcode = 'PT401',
-            message = 'this is for users',
-            detail = 'The caller is no user.',
-            hint = 'Send the token of a user, with sub.',
+            message = 'this call needs a user',
+            detail = 'The caller is not a user.',
+            hint = 'Send a user''s token, with the claim sub.',
             constraint = 'unauthenticated';
     end if;
 

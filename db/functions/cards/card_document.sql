@@ -1,7 +1,7 @@
--- A card as callers see it, in one place.
+-- A card as callers see it.
 --   card    the row
 --   total   its usage, null when it was never used
--- Answers a JSON object with all of the card's fields.
+-- Returns a JSON object with all of the card's fields.
 create or replace function app.card_document(card app.cards, total app.card_usage_totals)
 returns jsonb
 language sql

@@ -1,5 +1,5 @@
--- Refuses a call for a card that the tenant does not have: word for word the same whether it never was, was deleted,
--- or is another tenant's.
+-- Refuses a call for a card that the tenant does not have, in the same words whether it never existed, was deleted, or
+-- belongs to another tenant.
 -- Errors: PT404 card_not_found, always.
 create or replace function app.card_not_found(card_id uuid)
 returns void

@@ -1,12 +1,12 @@
 -- How many cards a tenant has, by the filters of api.list_cards. Costs a look at each that is counted.
---   tenant_id           the tenant, already applied to the transaction; for any other 0
+--   tenant_id           the tenant, already set in the transaction; for any other 0
 --   card_type           only of this type; null: of all
 --   source_session_id   only from this session; null: from all
 --   created_by          only made by this name; null: by all
---   contains            only with this JSON object in their content; null: with any
+--   contains            only those whose content contains this JSON object; null: all
 --   include_deleted     deleted cards, too
--- Answers the number.
--- It runs as the finder, whom the index on content serves (see app.find_cards).
+-- Returns the number.
+-- It runs as the finder, which can use the index on content (see app.find_cards).
 create or replace function app.count_cards(
     tenant_id uuid,
     card_type text,

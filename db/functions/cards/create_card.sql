@@ -4,9 +4,9 @@
 --   content                 an object
 --   source_session_id       the session it comes from
 --   created_by              at most 255 characters; null: "api"
---   idempotency_key         the same key and request again answer what the first answered, and do nothing
---   idempotency_ttl_hours   for how long the key is remembered
--- Answers the card + created, and its ETag as a header: 201, or 200 and created false when an active card of the type
+--   idempotency_key         the same key and request again return the first reply, and do nothing
+--   idempotency_ttl_hours   how long the key is remembered
+-- Returns the card + created, and its ETag as a header: 201, or 200 and created false when an active card of the type
 -- has this content.
 -- Errors: PT422 validation_error, PT422 idempotency_key_reused, PT409 idempotency_in_progress (after 2 s).
 create or replace function api.create_card(
@@ -51,7 +51,7 @@ begin
     perform app.check_object('content', create_card.content);
     perform app.check_length('created_by', create_card.created_by, 255);
 
-    -- The card is read again for the ETag that belongs to its answer. One that was there already may be deleted between
+    -- The card is read again for the ETag that belongs to it. One that was there already may be deleted between
     -- the two statements: then it is created after all.
     loop
         select
@@ -99,10 +99,10 @@ $$;
 comment on function api.create_card(uuid, text, jsonb, uuid, text, text, integer) is
 $$Creates one card.
 
-Answers it with created, and its ETag: 201 when it is new, 200 when an active card of its type has this content. With an
-idempotency key the same request again answers what the first answered, and does nothing.
+Returns it with created, and its ETag: 201 when it is new, 200 when an active card of its type has this content. With an
+idempotency key the same request again returns the first reply, and does nothing.
 
-PT422: a field is not valid, or the key was used for another request. PT409: a request with this key is still at work
+PT422: a field is not valid, or the key was used for another request. PT409: a request with this key is still running
 after 2 seconds.$$;
 alter function api.create_card(uuid, text, jsonb, uuid, text, text, integer) owner to cardbase_api;
 revoke all on function api.create_card(uuid, text, jsonb, uuid, text, text, integer) from public;

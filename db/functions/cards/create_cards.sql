@@ -3,9 +3,9 @@
 --   cards                   1 to 1,000 of {"card_type", "content", "created_by"?, "source_session_id"?}
 --   source_session_id       default for cards without one
 --   created_by              default for cards without one, at most 255 characters; else "api"
---   idempotency_key         the same key and request again answer what the first answered, and do nothing
---   idempotency_ttl_hours   for how long the key is remembered
--- Answers {"cards": [card + created], "created_count", "existing_count"} in the order sent: 201 when any card was
+--   idempotency_key         the same key and request again return the first reply, and do nothing
+--   idempotency_ttl_hours   how long the key is remembered
+-- Returns {"cards": [card + created], "created_count", "existing_count"} in the order sent: 201 when any card was
 -- created, else 200. A card whose content an active card of its type has is that card, with created false.
 -- Errors: PT422 validation_error, PT422 idempotency_key_reused, PT409 idempotency_in_progress (after 2 s).
 create or replace function api.create_cards(
@@ -81,9 +81,9 @@ $$;
 comment on function api.create_cards(uuid, jsonb, uuid, text, text, integer) is
 $$Creates a batch of cards: all of it or none of it.
 
-Takes 1 to 1,000 cards and answers them in the order sent, each with created, beside created_count and
-existing_count: 201 when any card was created, else 200. A card whose content an active card of its type has is that
-card, with created false. With an idempotency key the same request again answers what the first answered, and does
+Takes 1 to 1,000 cards and returns them in the order sent, each with created, together with created_count
+and existing_count: 201 when any card was created, else 200. A card whose content an active card of its type has is that
+card, with created false. With an idempotency key the same request again returns the first reply, and does
 nothing.
 
 PT422: a card is not valid, or the key was used for another request. PT409: a request with this key is still at

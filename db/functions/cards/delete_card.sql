@@ -1,9 +1,9 @@
 -- Deletes one card: it is no longer found, counted or used. Its row, its usage and its events stay, and the same
--- content may be created anew, under a new id.
+-- content may be created again, under a new id.
 --   tenant_id   the caller's tenant
 --   card_id     the card
 --   if_match    delete only a card of these ETags' versions, or * for any; null: no condition
--- Answers 204. Of two deletions at once, one: the other waits for the lock and then finds no active card.
+-- Returns 204. Of two concurrent deletions one succeeds: the other waits for the lock and then finds no active card.
 -- Errors: PT404 card_not_found, also the second time; PT412 precondition_failed.
 create or replace function api.delete_card(tenant_id uuid, card_id uuid, if_match text default null)
 returns api.reply
@@ -32,7 +32,7 @@ $$;
 comment on function api.delete_card(uuid, uuid, text) is
 $$Deletes one card.
 
-It is no longer found or used; its usage and events are kept. The same content may be created anew, under a new id.
+It is no longer found or used; its usage and events are kept. The same content may be created again, under a new id.
 
 PT404: the tenant has no such card, or it was deleted before. PT412: if_match is given and the card has changed.$$;
 alter function api.delete_card(uuid, uuid, text) owner to cardbase_api;

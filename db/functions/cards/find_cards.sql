@@ -1,22 +1,22 @@
--- The ids of a page of a tenant's cards, newest first, for the caller to read the cards by, through the policies.
---   tenant_id           the tenant, already applied to the transaction; for any other nothing is found
+-- The ids of a page of a tenant's cards, newest first. The caller reads the cards by them, through the policies.
+--   tenant_id           the tenant, already set in the transaction; for any other nothing is found
 --   card_type           only of this type; null: of all
 --   source_session_id   only from this session; null: from all
 --   created_by          only made by this name; null: by all
---   contains            only with this JSON object in their content; null: with any
+--   contains            only those whose content contains this JSON object; null: all
 --   include_deleted     deleted cards, too
 --   before              only ids below this one
---   maximum             how many at most
--- Answers the ids; none: an empty array.
+--   maximum             how many to return at most
+-- Returns the ids; none: an empty array.
 --
 -- A walk down an index that has the ids in order finds them at the same cost at any depth of the list. A plan that
--- sorts would read the whole list for each page, so none may: the planner's guess of how many rows there are is too
--- weak to weigh the two. Which filters are given decides the index, so each call is planned anew. Without jit: where a
--- few rows are sorted after all, the price of what is forbidden would make it compile (servers 15 to 17).
+-- sorts would read the whole list for each page, so sorting is off: the planner's row estimates are too weak to choose
+-- between the two. The filters decide the index, so each call is planned again. jit is off: where a few rows are sorted
+-- after all, the cost put on a disabled sort would make the server compile (servers 15 to 17).
 --
--- For contains there are two ways, as the planner can't know how rare a content is: under row security it has no
--- statistics of it. What many cards contain is among the newest, so the walk goes first, bounded. What it doesn't meet
--- once in a hundred cards is rare: then the index on content gives all there are, and few are to sort.
+-- For contains there are two ways, as the planner can't know how rare a content is: under row-level security it has no
+-- statistics for it. What many cards contain is among the newest, so a bounded walk goes first. What it doesn't meet
+-- once in a hundred cards is rare: then the index on content finds them all, and there are few to sort.
 create or replace function app.find_cards(
     tenant_id uuid,
     card_type text,
@@ -84,7 +84,7 @@ begin
         return _card_ids;
     end if;
 
-    -- Materialized, and the other filters apart: the limit or a filter would tempt the planner to walk after all.
+    -- Materialized, with the other filters outside: the limit or a filter would tempt the planner to walk after all.
     with match as materialized (
         select
             card.card_id,

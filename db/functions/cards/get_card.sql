@@ -1,7 +1,7 @@
 -- Gets one card.
 --   tenant_id   the caller's tenant
 --   card_id     the card
--- Answers 200 with the card, and its ETag as a header.
+-- Returns 200 with the card, and its ETag as a header.
 -- Errors: PT404 card_not_found; a deleted card is not found either.
 create or replace function api.get_card(tenant_id uuid, card_id uuid)
 returns api.reply
@@ -34,7 +34,7 @@ $$;
 comment on function api.get_card(uuid, uuid) is
 $$Gets one card.
 
-Answers the card, and its ETag, which changes with each update and each use.
+Returns the card, and its ETag, which changes with each update and each use.
 
 PT404: the tenant has no such card, or it was deleted.$$;
 alter function api.get_card(uuid, uuid) owner to cardbase_api;

@@ -3,20 +3,20 @@
 --   card_type           only of this type, one of app.card_types; null: of all
 --   source_session_id   only from this session; null: from all
 --   created_by          only made by this name; null: by all
---   contains            only with this JSON object in their content (the operator @>); null: with any
+--   contains            only those whose content contains this JSON object (the operator @>); null: all
 --   include_deleted     deleted cards, too
 --   limit               cards on a page, 1 to 1,000; null: 50
---   cursor              next_cursor of the page before; null: the first page
---   count               'exact': answer the total as well, at the cost of a look at each card that matches; null: don't
--- Answers 200 {"cards": [card], "next_cursor", "total"?}; next_cursor is null on the last page.
+--   cursor              next_cursor of the previous page; null: the first page
+--   count               'exact': return the total as well, at the cost of a look at each matching card; null: don't
+-- Returns 200 {"cards": [card], "next_cursor", "total"?}; next_cursor is null on the last page.
 -- Errors: PT422 validation_error.
 --
--- Newest first is the order of the key, a version 7 uuid, and a page begins below the last card of the one before: so a
--- walk meets each card that stayed exactly once whatever is added and deleted meanwhile, and a page costs the same at
--- any depth. A cursor belongs to its tenant and filters and is refused with others; limit and count may change between
--- pages.
--- The cards of a page are looked up one by one: the plan is made once for each connection, perhaps while the tables are
--- empty, and kept; a join of another kind would read whole tables once they have grown.
+-- Newest first is the order of the key, a version 7 uuid, and a page begins below the last card of the one before: so
+-- paging meets each card that stays exactly once, whatever is added or deleted meanwhile, and a page costs the same at
+-- any depth. A cursor belongs to its tenant and filters and is refused with any others; limit and count may change
+-- between pages.
+-- The cards of a page are looked up one by one: the plan is made once per connection, perhaps while the tables are
+-- empty, and kept; another kind of join would read whole tables once they have grown.
 create or replace function api.list_cards(
     tenant_id uuid,
     card_type text default null,
@@ -69,7 +69,7 @@ begin
         perform app.check_choice('count', list_cards.count, array['exact']);
     end if;
 
-    -- One more than asked for tells whether there is a next page.
+    -- One more than requested tells whether there is a next page.
     _card_ids := app.find_cards(
         list_cards.tenant_id,
         list_cards.card_type,
@@ -118,9 +118,9 @@ comment on function api.list_cards(uuid, text, uuid, text, jsonb, boolean, integ
 $$Lists cards, newest first, a page at a time.
 
 Filters narrow the list: card_type, source_session_id, created_by, and contains, a JSON object that content must
-contain. Deleted cards are in it only with include_deleted. Answers at most limit cards (1 to 1,000, else 50) and
+contain. Deleted cards are listed only with include_deleted. Returns at most limit cards (1 to 1,000, else 50) and
 next_cursor, null on the last page; send it as cursor, with the same filters, for the next page. With count "exact" the
-answer has the total, too.
+response has the total, too.
 
 PT422: a filter, limit, cursor or count is not valid.$$;
 alter function api.list_cards(uuid, text, uuid, text, jsonb, boolean, integer, text, text) owner to cardbase_api;

@@ -1,13 +1,13 @@
--- Locks an active card until the transaction ends, for a change that nobody may slip under.
---   tenant_id   the tenant, already applied to the transaction
+-- Locks an active card until the transaction ends, so that nobody else changes it meanwhile.
+--   tenant_id   the tenant, already set in the transaction
 --   card_id     the card
 --   if_match    the caller's If-Match header: ETags, or * for any; null: no condition
--- Answers the card's row. Counting a use does not wait for this lock.
--- Errors: PT404 card_not_found; PT412 precondition_failed, none of the ETags is of the card's version.
+-- Returns the card's row. Counting a use doesn't wait for this lock.
+-- Errors: PT404 card_not_found; PT412 precondition_failed, none of the ETags has the card's version.
 --
--- Of an ETag only the version decides. Its other half, the usage, changes by being used and is nothing that an update
--- or deletion could overwrite: a card in use would refuse its editors at random. Weak ETags never match, as If-Match
--- compares strongly (RFC 9110, section 13.1.1), and neither does what is no ETag.
+-- Only the version in an ETag decides. Its other half, the usage count, is nothing that an update or deletion could
+-- overwrite, and a card in use would refuse its editors at random. Weak ETags never match, as If-Match compares
+-- strongly (RFC 9110, section 13.1.1), and neither does anything that is not an ETag.
 create or replace function app.lock_card(tenant_id uuid, card_id uuid, if_match text)
 returns app.cards
 language plpgsql
@@ -44,7 +44,7 @@ begin
             errcode = 'PT412',
             message = 'the card has changed',
             detail = format('Card %s is at version %s, which no ETag of If-Match names.', _card.card_id, _card.version),
-            hint = 'Get the card anew, look at what changed, and send its ETag.',
+            hint = 'Get the card again, see what changed, and send its ETag.',
             column = 'If-Match',
             constraint = 'precondition_failed';
     end if;
@@ -54,8 +54,8 @@ end;
 $$;
 
 comment on function app.lock_card(uuid, uuid, text) is
-$$Locks an active card until the transaction ends, and answers its row.
+$$Locks an active card until the transaction ends, and returns its row.
 
-PT404: the tenant has no such card. PT412: If-Match names none of the card's version.$$;
+PT404: the tenant has no such card. PT412: no ETag of If-Match has the card's version.$$;
 revoke all on function app.lock_card(uuid, uuid, text) from public;
 grant execute on function app.lock_card(uuid, uuid, text) to cardbase_api;

@@ -1,7 +1,7 @@
 -- How many entries of a batch there were of one kind, for the metric cards_created_total.
 --   card_type   their type
---   created     whether they made a card, or met one that was there
---   number      of entries
+--   created     whether they created a card, or found one
+--   number      how many entries
 create or replace function app.measure_of_cards(card_type text, created boolean, number bigint)
 returns jsonb
 language sql

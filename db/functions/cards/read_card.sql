@@ -1,7 +1,7 @@
 -- One active card as callers see it, and its ETag, read together so that they agree.
---   tenant_id   the tenant, already applied to the transaction
+--   tenant_id   the tenant, already set in the transaction
 --   card_id     the card
--- Answers one row, or none when the tenant has no such card.
+-- Returns one row, or none when the tenant has no such card.
 create or replace function app.read_card(tenant_id uuid, card_id uuid)
 returns table (document jsonb, etag text)
 language sql

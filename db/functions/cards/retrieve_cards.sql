@@ -1,12 +1,12 @@
 -- Gets cards by their ids.
 --   tenant_id   the caller's tenant
 --   card_ids    1 to 1,000 ids
--- Answers 200 {"cards": [card], "missing_ids": [id]}: the cards found in the order asked, each once, and the ids of
--- those that are not there. Deleted cards and other tenants' cards are missing like any that never was.
+-- Returns 200 {"cards": [card], "missing_ids": [id]}: the cards found in the order requested, each once, and the ids of
+-- those that are not there. Deleted cards and other tenants' cards are missing like any that never existed.
 -- Errors: PT422 validation_error.
 --
--- The plan is made once for each connection, perhaps while the tables are empty, and kept. So it must look each card up
--- by its key: a join of another kind would read whole tables once they have grown.
+-- The plan is made once per connection, perhaps while the tables are empty, and kept. So it must look each card up by
+-- its key: another kind of join would read whole tables once they have grown.
 create or replace function api.retrieve_cards(tenant_id uuid, card_ids uuid[])
 returns api.reply
 language plpgsql
@@ -59,8 +59,8 @@ $$;
 comment on function api.retrieve_cards(uuid, uuid[]) is
 $$Gets cards by their ids.
 
-Takes 1 to 1,000 ids and answers the cards found in the order asked, each once, and the missing ids. Deleted cards
-and other tenants' cards are missing like any that never was.
+Takes 1 to 1,000 ids and returns the cards found in the order requested, each once, and the missing ids. Deleted cards
+and other tenants' cards are missing like any that never existed.
 
 PT422: no id, a null, or too many.$$;
 alter function api.retrieve_cards(uuid, uuid[]) owner to cardbase_api;

@@ -1,16 +1,16 @@
--- Stores a batch of checked cards: new ones are inserted, those whose content is there already are found.
---   tenant_id           the tenant, already applied to the transaction
+-- Stores a batch of checked cards: new ones are inserted, those whose content exists already are found.
+--   tenant_id           the tenant, already set in the transaction
 --   cards               1 to 1,000 entries that app.check_cards has passed
 --   source_session_id   default for entries without one
 --   created_by          default for entries without one
--- Answers the cards in the order sent, each with created (true for the first entry of a card that this call made),
+-- Returns the cards in the order sent, each with created (true for the first entry of a card that this call made),
 -- and the counts of entries by card type and result, as measures.
 --
--- Right under concurrency because the unique key of active cards decides, not a look beforehand:
+-- Correct under concurrency because the unique key of active cards decides, not a look beforehand:
 --   * Every batch inserts in the order of the key, so two batches that overlap wait for each other in one order and
 --     can't deadlock.
---   * Who meets a key that another transaction is just inserting waits for its end, and then either inserts or
---     skips. What was skipped is not visible to the same statement, whose snapshot is older, but to the next.
+--   * A transaction that meets a key which another one is inserting waits for its end, and then inserts or skips.
+--     What was skipped is not visible to the same statement, whose snapshot is older, but to the next.
 --   * The card may also have been deleted in between; then the next round inserts it.
 -- A batch of new cards is done in one statement; any other in two, unless one of its cards was deleted meanwhile.
 create or replace function app.store_cards(
@@ -184,6 +184,6 @@ $$;
 comment on function app.store_cards(uuid, jsonb, uuid, text) is
 $$Stores checked cards: inserts the new ones, finds the others.
 
-Answers the cards in the order sent, each with created, how many were created, and the measures.$$;
+Returns the cards in the order sent, each with created, how many were created, and the measures.$$;
 revoke all on function app.store_cards(uuid, jsonb, uuid, text) from public;
 grant execute on function app.store_cards(uuid, jsonb, uuid, text) to cardbase_api;

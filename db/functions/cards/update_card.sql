@@ -4,14 +4,14 @@
 --   content             its new content, an object, all of it; null: as it was
 --   source_session_id   its new session; null: as it was, so a session can be replaced but not taken away
 --   if_match            change only a card of these ETags' versions, or * for any; null: no condition
--- Answers 200 with the card, and its new ETag as a header. What changes nothing leaves the version and updated_at as
--- they were; changed usage does not count as a changed card (see app.lock_card).
+-- Returns 200 with the card, and its new ETag as a header. An update that changes nothing leaves version and
+-- updated_at as they were; a changed usage is not a changed card (see app.lock_card).
 -- Errors: PT404 card_not_found, PT412 precondition_failed, PT422 validation_error, PT409 duplicate_card: an active card
 -- of the type has this content, and detail names it.
 --
 -- The unique key of active cards decides, not a look beforehand: an update that meets a key which another transaction
--- is just writing waits for its end. Two cards that take over each other's content at once may deadlock: 40P01, and
--- one of the two can be repeated.
+-- is writing waits for its end. Two concurrent updates that swap the contents of two cards may deadlock: 40P01, and
+-- one of the two can be retried.
 create or replace function api.update_card(
     tenant_id uuid,
     card_id uuid,
@@ -106,7 +106,7 @@ end;
 $$;
 
 comment on function api.update_card(uuid, uuid, jsonb, uuid, text) is
-$$Changes one card's content or session, and answers the card with its new ETag.
+$$Changes one card's content or session, and returns the card with its new ETag.
 
 What is left out stays as it was; content is replaced as a whole. An update that changes nothing leaves the version and
 updated_at alone.

@@ -1,7 +1,7 @@
 -- Refuses a value that is not one of a few.
 --   field     the field's name, as the caller knows it
 --   value     what the caller sent; null is refused
---   choices   the values there are
+--   choices   the values allowed
 -- Errors: PT422 validation_error, the column naming the field.
 create or replace function app.check_choice(field text, value text, choices text[])
 returns void

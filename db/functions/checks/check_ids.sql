@@ -23,7 +23,7 @@ begin
         detail = format(
             'Expected a list of 1 to 1,000 UUIDs, none of them null, got %s.', coalesce(cardinality(check_ids.ids), 0)
         ),
-        hint = 'Ask for at most 1,000 at a time.',
+        hint = 'Request at most 1,000 at a time.',
         column = check_ids.field,
         constraint = 'validation_error';
 end;

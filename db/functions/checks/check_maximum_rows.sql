@@ -1,4 +1,4 @@
--- Refuses a number of rows that a purge must not remove at once.
+-- Refuses a number of rows that is too large, or too small, for one call of a purge.
 --   maximum_rows   what the caller sent: 1 to 100,000; null is refused
 -- Errors: 22023, it is out of range.
 create or replace function app.check_maximum_rows(maximum_rows integer)
@@ -22,7 +22,7 @@ end;
 $$;
 
 comment on function app.check_maximum_rows(integer) is
-$$Refuses a number of rows that a purge must not remove at once.
+$$Refuses a number of rows that is too large, or too small, for one call of a purge.
 
 22023: the number is null, less than 1 or more than 100,000.$$;
 revoke all on function app.check_maximum_rows(integer) from public;

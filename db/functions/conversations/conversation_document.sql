@@ -1,4 +1,4 @@
--- A conversation as callers see it, in one place.
+-- A conversation as callers see it.
 create or replace function app.conversation_document(conversation app.conversations)
 returns jsonb
 language sql

@@ -1,9 +1,9 @@
--- Creates a conversation of the caller's.
+-- Creates a conversation for the caller.
 --   tenant_id, user_id   the caller's tenant and user
 --   title                1 to 500 characters
 --   metadata             an object; null: {}
--- Answers 201 with the conversation.
--- Errors: PT401 unauthenticated, the caller is no user; PT422 validation_error.
+-- Returns 201 with the conversation.
+-- Errors: PT401 unauthenticated, the caller is not a user; PT422 validation_error.
 create or replace function api.create_conversation(
     tenant_id uuid,
     user_id uuid,
@@ -31,7 +31,7 @@ $$Creates a conversation.
 
 title has 1 to 500 characters, metadata is an object.
 
-PT401: the caller is no user. PT422: a field is not valid.$$;
+PT401: the caller is not a user. PT422: a field is not valid.$$;
 alter function api.create_conversation(uuid, uuid, text, jsonb) owner to cardbase_api;
 revoke all on function api.create_conversation(uuid, uuid, text, jsonb) from public;
 grant execute on function api.create_conversation(uuid, uuid, text, jsonb) to cardbase_gateway, cardbase_service;

@@ -1,8 +1,8 @@
--- Deletes a conversation of the caller's, and its messages. The rows stay, and are not found any more.
+-- Deletes one of the caller's conversations, and its messages. The rows stay, but are no longer found.
 --   tenant_id, user_id   the caller's tenant and user
 --   id                   the conversation
--- Answers 204. A message that comes at the same time is either before it, and deleted, too, or finds no conversation.
--- Errors: PT401 unauthenticated, the caller is no user; PT404 conversation_not_found, also the second time.
+-- Returns 204. A concurrent message is either before it, and deleted, too, or finds no conversation.
+-- Errors: PT401 unauthenticated, the caller is not a user; PT404 conversation_not_found, also the second time.
 create or replace function api.delete_conversation(tenant_id uuid, user_id uuid, id uuid)
 returns api.reply
 language plpgsql
@@ -33,7 +33,7 @@ $$;
 comment on function api.delete_conversation(uuid, uuid, uuid) is
 $$Deletes a conversation and its messages.
 
-PT401: the caller is no user. PT404: the caller has no such conversation, or it was deleted before.$$;
+PT401: the caller is not a user. PT404: the caller has no such conversation, or it was deleted before.$$;
 alter function api.delete_conversation(uuid, uuid, uuid) owner to cardbase_api;
 revoke all on function api.delete_conversation(uuid, uuid, uuid) from public;
 grant execute on function api.delete_conversation(uuid, uuid, uuid) to cardbase_gateway, cardbase_service;

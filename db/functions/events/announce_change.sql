@@ -1,8 +1,8 @@
--- Announces that a row of a user has changed, to those who keep answers made of it: a trigger after each row.
+-- Announces that a row of a user has changed, to those who cache it: a trigger after each row.
 -- The announcement, on channel cardbase_changes: <table>:<tenant_id>:<user_id> <transaction_id>.
 --
--- It is made by the table, so that no writer can forget it, whatever function or statement it writes with. It takes a
--- lock on the whole database at commit, so it is for rows that change rarely.
+-- The table makes it, so that no writer can forget it, whatever function or statement it uses. NOTIFY takes a lock on
+-- the whole database at commit, so this is for rows that change rarely.
 create or replace function app.announce_change()
 returns trigger
 language plpgsql
@@ -26,7 +26,7 @@ end;
 $$;
 
 comment on function app.announce_change() is
-$$Announces that a row of a user has changed, to those who keep answers made of it.$$;
+$$Announces that a row of a user has changed, to those who cache it.$$;
 revoke all on function app.announce_change() from public;
 
 create or replace trigger users_announced after insert or update or delete on app.users

@@ -1,6 +1,6 @@
--- Refuses what is no position in a tenant's events: <timeline>-<transaction>-<event>, as api.read_events names them.
---   field   where the caller said it
---   given   what the caller said; null is fine
+-- Refuses what is not a position in a tenant's events: <timeline>-<transaction>-<event>, as api.read_events names them.
+--   field   the field's name, as the caller knows it
+--   given   what the caller sent; null is accepted
 -- Errors: PT422 validation_error.
 create or replace function app.check_event_position(field text, given text)
 returns void
@@ -10,7 +10,7 @@ parallel safe
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    -- As many digits as surely fit the numbers' types.
+    -- No more digits than surely fit the numbers' types.
     if check_event_position.given !~ '^\d{1,10}-\d{1,19}-\d{1,18}$' then
         raise exception using
             errcode = 'PT422',
@@ -24,8 +24,8 @@ end;
 $$;
 
 comment on function app.check_event_position(text, text) is
-$$Refuses what is no position in a tenant's events.
+$$Refuses what is not a position in a tenant's events.
 
-PT422: it is none.$$;
+PT422: the value is not one.$$;
 revoke all on function app.check_event_position(text, text) from public;
 grant execute on function app.check_event_position(text, text) to cardbase_api;

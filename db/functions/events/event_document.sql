@@ -1,4 +1,4 @@
--- An event as those who listen are told: {"type", "resource_id", "created_at", "data"}.
+-- An event as listeners receive it: {"type", "resource_id", "created_at", "data"}.
 create or replace function app.event_document(event app.events)
 returns jsonb
 language sql
@@ -12,6 +12,6 @@ return jsonb_build_object(
 );
 
 comment on function app.event_document(app.events) is
-$$An event as those who listen are told: type, resource_id, created_at, data.$$;
+$$An event as listeners receive it: type, resource_id, created_at, data.$$;
 revoke all on function app.event_document(app.events) from public;
 grant execute on function app.event_document(app.events) to cardbase_api;

@@ -1,5 +1,5 @@
 -- Whether what happens to the current tenant is recorded: somebody listens, or did within the hour.
--- A transaction whose snapshot is older than its statement (repeatable read) might not see who listens: there, always.
+-- A transaction whose snapshot is older than its statement (repeatable read) might not see the listeners: then always.
 create or replace function app.has_listeners()
 returns boolean
 language sql

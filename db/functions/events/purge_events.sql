@@ -1,10 +1,10 @@
--- Removes old events of all tenants, and leases that nobody renewed, a bounded number per call.
---   retention_minutes   events are kept for so many minutes, 1 to 10,080
+-- Removes old events of all tenants, and expired leases, a bounded number per call.
+--   retention_minutes   how many minutes events are kept, 1 to 10,080
 --   maximum_rows        how many to remove at most, 1 to 100,000
--- Answers how many were removed; fewer than maximum_rows: none are left for now.
+-- Returns how many were removed; fewer than maximum_rows means that none are left for now.
 -- Errors: 22023, a parameter is out of range.
--- A tenant's horizon moves behind what is removed, in the same transaction: who would have gone on from before it is
--- told to look for itself.
+-- A tenant's horizon moves behind what is removed, in the same transaction: a listener that resumes from before it gets
+-- a reset.
 create or replace function app.purge_events(retention_minutes integer default 60, maximum_rows integer default 1000)
 returns bigint
 language plpgsql
@@ -91,9 +91,9 @@ end;
 $$;
 
 comment on function app.purge_events(integer, integer) is
-$$Removes old events of all tenants, and leases that nobody renewed, a bounded number per call.
+$$Removes old events of all tenants, and expired leases, a bounded number per call.
 
-Answers how many were removed. 22023: retention_minutes is not between 1 and 10,080, or maximum_rows not between 1 and
+Returns how many were removed. 22023: retention_minutes is not between 1 and 10,080, or maximum_rows not between 1 and
 100,000.$$;
 alter function app.purge_events(integer, integer) owner to cardbase_maintenance;
 revoke all on function app.purge_events(integer, integer) from public;

@@ -1,24 +1,25 @@
 -- Reads what happened to a tenant's rows, as some of its users see it, and keeps the events being recorded.
 --   tenant_id   the tenant
---   user_ids    users who listen: each one's own events, and those for all users of the tenant
---   after       the position to go on from, as an earlier answer named it; null: from now on
+--   user_ids    the listening users: each gets their own events, and those for all users of the tenant
+--   after       the position to resume from, as an earlier reply named it; null: from now on
 --   until       a position to stop at; null: the newest that is certain
 --   maximum     how many events at most, 1 to 1,000
--- Answers 200 with
+-- Returns 200 with
 --   events       [{"user_id", "position", "document"}] in the order of their positions; user_id null: for all
---   position     where to go on from; null: recording has only just begun and is not complete: ask again soon
---   is_reset     whether what happened since `after` is not known, or not any more: who listens has to look for itself
+--   position     where to resume from; null: recording has only just begun and is not complete: call again soon
+--   is_reset     whether what happened since `after` is not, or no longer, known: listeners have to read their data
+--                again
 --   has_more     whether there are more events than maximum
---   is_pending   whether some are held back: ask again soon
--- Errors: PT401 unauthenticated, a user is missing; PT422 validation_error, after or until is no position.
+--   is_pending   whether some are held back: call again soon
+-- Errors: PT401 unauthenticated, a user is missing; PT422 validation_error, after or until is not a position.
 --
--- An event is certain, and is answered, once all transactions as old as its own have ended: no other can then appear
--- before it. So what a long transaction writes anywhere in the cluster holds up what happens meanwhile.
+-- An event is certain, and is returned, once all transactions as old as its own have ended: no other can then appear
+-- before it. So a long writing transaction anywhere in the cluster delays the events that happen meanwhile.
 -- What happens is recorded for an hour after the last call. The first call begins it: transactions that had a number
 -- before it was committed may not have noticed. The second call notes a number that comes after all of those; when they
--- have ended, the record is complete from that number on, which is the horizon. So each call is to be a transaction.
--- A lease that is nearly over counts as over, so that none is renewed that a trigger has already found over.
--- The policy shows the events of user_ids and those for all, and no other.
+-- have ended, the record is complete from that number on, which is the horizon. So each call must be a transaction.
+-- A lease that has nearly expired counts as expired, so that none is renewed that a trigger already found expired.
+-- The policy shows the events of user_ids and those for all, and no others.
 create or replace function api.read_events(
     tenant_id uuid,
     user_ids uuid[],
@@ -34,7 +35,7 @@ set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan
 as $$
 declare
-    -- After a failover or a recovery the numbers of transactions go on from where the lost ones began.
+    -- After a failover or a recovery transaction numbers continue from where the lost ones began.
     _timeline constant text := ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::bigint::text;
     _after constant text [] := string_to_array(read_events.after, '-');
     _until constant text [] := string_to_array(read_events.until, '-');
@@ -179,7 +180,7 @@ comment on function api.read_events(uuid, uuid[], text, text, integer) is
 $$Reads what happened to a tenant's rows, as some of its users see it, and keeps the events being recorded.
 
 @internal
-PT401: a user is missing. PT422: after or until is no position.$$;
+PT401: a user is missing. PT422: after or until is not a position.$$;
 alter function api.read_events(uuid, uuid[], text, text, integer) owner to cardbase_api;
 revoke all on function api.read_events(uuid, uuid[], text, text, integer) from public;
 grant execute on function api.read_events(uuid, uuid[], text, text, integer) to cardbase_gateway, cardbase_service;

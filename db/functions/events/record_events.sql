@@ -2,13 +2,13 @@
 -- whose new rows are called changed.
 --   1st argument   what a row is, such as card
 --   2nd argument   the column of its id
---   3rd argument   an expression of whose it is alone, over changed; null: everybody's
---   4th argument   an expression of what else is told of it, jsonb: ids and states, never content
+--   3rd argument   an expression over changed: the user who alone gets the event; null: everybody does
+--   4th argument   an expression over changed: the event's data, jsonb: ids and states, never content
 -- An insert is <row>.created; an update <row>.updated, or <row>.deleted once deleted_at is set.
--- It runs as whoever writes, so under the same policies, and for one tenant at a time.
+-- It runs as the writer, so under the same policies, and for one tenant at a time.
 --
--- Without listeners it costs one look at a small table. Whoever listens is told by NOTIFY, which takes a lock on the
--- whole database at commit: also only then.
+-- Without listeners it costs one look at a small table. Listeners are notified by NOTIFY, which takes a lock on the
+-- whole database at commit, and only where there are any.
 create or replace function app.record_events()
 returns trigger
 language plpgsql
@@ -77,7 +77,7 @@ begin
             ('tasks', 'task', 'id', 'changed.user_id', 'jsonb_build_object(''status'', changed.status)')
         ) as listed (table_name, resource, key, owner, data)
     loop
-        -- Two, as a trigger with the rows of a statement can't be for both.
+        -- Two, as one trigger with transition tables can't be for both.
         execute format(
             'create or replace trigger %1$s_inserted after insert on app.%1$I referencing new table as changed '
             'for each statement execute function app.record_events(%2$L, %3$L, %4$L, %5$L)',

@@ -1,7 +1,7 @@
--- Records what a statement did to jobs, as app.record_events does to what users own: a trigger, whose new rows are
+-- Records what a statement did to jobs, as app.record_events does for user-owned tables: a trigger, whose new rows are
 -- called changed, and after an update the old ones previous. An insert is job.created, a new status job.<status>.
--- Workers carry out jobs of many tenants at once, so it is done for one tenant after the other, with the tenant set
--- meanwhile: the policies are the same for all who write.
+-- Workers carry out jobs of many tenants at once, so this goes tenant by tenant, with the tenant set meanwhile: the
+-- policies are the same for all writers.
 create or replace function app.record_job_events()
 returns trigger
 language plpgsql

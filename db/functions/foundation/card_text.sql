@@ -1,5 +1,5 @@
--- The text of a card: the strings of its content at any depth, a line each, in all at most 100,000 characters. Keys are
--- no text.
+-- The text of a card: the strings of its content at any depth, one per line, at most 100,000 characters in all. Keys
+-- are not part of it.
 create or replace function app.card_text(content jsonb)
 returns text
 language sql
@@ -11,6 +11,6 @@ return (
 );
 
 comment on function app.card_text(jsonb) is
-$$The text of a card: the strings of its content, a line each.$$;
+$$The text of a card: the strings of its content, one per line.$$;
 revoke all on function app.card_text(jsonb) from public;
 grant execute on function app.card_text(jsonb) to cardbase_owner, cardbase_api, cardbase_maintenance;

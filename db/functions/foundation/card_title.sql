@@ -1,4 +1,4 @@
--- The name of a card, which its content may have: the string name, else the string title, else null.
+-- The name of a card: the string name of its content, else the string title, else null.
 create or replace function app.card_title(content jsonb)
 returns text
 language sql
@@ -10,6 +10,6 @@ return case
 end;
 
 comment on function app.card_title(jsonb) is
-$$The name of a card: of its content the string name, else the string title.$$;
+$$The name of a card: the string name of its content, else the string title.$$;
 revoke all on function app.card_title(jsonb) from public;
 grant execute on function app.card_title(jsonb) to cardbase_owner, cardbase_api, cardbase_maintenance;

@@ -1,4 +1,4 @@
--- The card types there are: the one list that the table's check and the functions' refusals share.
+-- The card types: the one list that the table's check and the functions share.
 create or replace function app.card_types()
 returns text[]
 language sql
@@ -7,6 +7,6 @@ parallel safe
 return array['company', 'audience', 'voice', 'insight'];
 
 comment on function app.card_types() is
-$$The card types there are: company, audience, voice, insight.$$;
+$$The card types: company, audience, voice, insight.$$;
 revoke all on function app.card_types() from public;
 grant execute on function app.card_types() to cardbase_owner, cardbase_api;

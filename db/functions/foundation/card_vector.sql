@@ -1,5 +1,6 @@
 -- What full text search finds a card by: the strings of its content. See app.text_vector.
--- jsonb_to_tsvector takes half the time of app.card_text, but not only so many characters: hence two ways.
+-- jsonb_to_tsvector takes half the time of app.card_text, but can't be limited to a number of characters: hence two
+-- ways.
 create or replace function app.card_vector(content jsonb)
 returns tsvector
 language sql

@@ -1,6 +1,6 @@
 -- SHA-256 of the canonical text of a card's content: 32 bytes.
 -- jsonb keeps one order of keys, no white space and the last of duplicate keys, so its text is canonical.
--- Stored hashes were made by this very expression: changing it takes a migration that rewrites app.cards.
+-- Stored hashes were computed by this very expression: a change needs a migration that rewrites app.cards.
 -- Declared immutable although convert_to is only stable: a conversion to UTF8 depends on the database's encoding
 -- alone, which never changes.
 create or replace function app.content_hash(content jsonb)

@@ -1,5 +1,5 @@
--- The column by whose values the rows of a table are counted, the one that its list is mostly narrowed by; null: none.
--- What is stored is counted by it, so a change here needs a migration that counts anew.
+-- The column by whose values the rows of a table are counted, the one by which its list is filtered most; null: none.
+-- Stored totals are kept by it, so a change here needs a migration that counts again.
 create or replace function app.resource_group(table_name text)
 returns text
 language sql

@@ -1,9 +1,9 @@
 -- What full text search finds a text by: its words, reduced to their stems, with their places.
---   title   its name, whose words count most; null: it has none
+--   title   its name, whose words count most; null: none
 --   body    the text itself; null: none
 -- English stems and stop words; words of other languages are found as they are written.
--- Only the first 100,000 characters count: of more, the words might not fit into a tsvector, and to store the row would
--- fail. Tables store what this answers, so a change here needs a migration that has them computed anew.
+-- Only the first 100,000 characters count: the words of more might not fit into a tsvector, and storing the row would
+-- fail. Tables store what this returns, so a change here needs a migration that computes it again.
 create or replace function app.text_vector(title text, body text)
 returns tsvector
 language sql

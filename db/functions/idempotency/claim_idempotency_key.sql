@@ -1,16 +1,17 @@
--- Makes the running transaction the only one at work under a tenant's idempotency key, or answers what an earlier
+-- Makes the running transaction the only one with a tenant's idempotency key, or returns the reply that an earlier
 -- request with that key got.
---   tenant_id         the tenant, already applied to the transaction
+--   tenant_id         the tenant, already set in the transaction
 --   idempotency_key   1 to 255 characters
 --   fingerprint       app.request_fingerprint of the request
--- Answers the stored reply with the header X-Idempotency-Cache: HIT; or a row of nulls: the caller now holds the key
+-- Returns the stored reply with the header X-Idempotency-Cache: HIT; or a row of nulls: the caller now holds the key
 -- until its transaction ends, does the work, and calls app.remember_reply.
 -- Errors: PT422 validation_error; PT422 idempotency_key_reused, the key was used for another request;
 -- PT409 idempotency_in_progress, after 2 seconds of waiting, so that the retries of one slow key can't hold every
 -- connection; sooner where the caller has set a lock_timeout that is shorter.
 --
--- A lock first, then the look: whoever held the key has committed or failed by then, and the look's snapshot is newer
--- than that. A failed request leaves nothing. The lock is 64 bits of a hash; two keys that share them only wait.
+-- The lock comes first, then the look: whoever held the key has committed or failed by then, and the look's snapshot is
+-- newer than that. A failed request leaves nothing behind. The lock is 64 bits of a hash; two keys that share them only
+-- wait for each other.
 create or replace function app.claim_idempotency_key(tenant_id uuid, idempotency_key text, fingerprint bytea)
 returns api.reply
 language plpgsql
@@ -29,12 +30,12 @@ begin
             errcode = 'PT422',
             message = 'the idempotency key is not valid',
             detail = format('Expected 1 to 255 characters, got %s.', length(_key)),
-            hint = 'Send a key of your own making, such as a UUID, one for each request.',
+            hint = 'Send a key that you generate, such as a UUID, one for each request.',
             column = 'Idempotency-Key',
             constraint = 'validation_error';
     end if;
 
-    -- The try spares the usual call the subtransaction that catching the timeout takes.
+    -- Trying first spares the usual call the subtransaction that catching the timeout takes.
     if not pg_try_advisory_xact_lock(_lock) then
         _lock_timeout := current_setting('lock_timeout');
         begin
@@ -47,7 +48,7 @@ begin
             when lock_not_available then
                 raise exception using
                     errcode = 'PT409',
-                    message = 'a request with this idempotency key is still at work',
+                    message = 'a request with this idempotency key is still running',
                     detail = format('Waited for the key %s.', _key),
                     hint = 'Repeat the same request with the same key a little later.',
                     column = 'Idempotency-Key',
@@ -82,9 +83,9 @@ end;
 $$;
 
 comment on function app.claim_idempotency_key(uuid, text, bytea) is
-$$Claims a tenant's idempotency key for the running transaction, or answers what its first request got.
+$$Claims a tenant's idempotency key for the running transaction, or returns the reply to its first request.
 
-PT422: the key is not valid, or was used for another request. PT409: a request with it is still at work after
+PT422: the key is not valid, or was used for another request. PT409: a request with it is still running after
 2 seconds.$$;
 revoke all on function app.claim_idempotency_key(uuid, text, bytea) from public;
 grant execute on function app.claim_idempotency_key(uuid, text, bytea) to cardbase_api;

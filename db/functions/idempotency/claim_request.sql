@@ -1,12 +1,12 @@
--- Makes the running transaction the only one at work under a tenant's idempotency key, or answers what an earlier
--- request with that key got: for functions that have the key but leave its keeping to their caller.
---   tenant_id         the tenant; applied to the transaction here
---   user_id           whose key it is, where it is a user's; else null
+-- Makes the running transaction the only one with a tenant's idempotency key, or returns the reply that an earlier
+-- request with that key got: for functions that take the key but leave storing it to their caller.
+--   tenant_id         the tenant; set in the transaction here
+--   user_id           the user whose key it is; null: it is the tenant's
 --   idempotency_key   1 to 255 characters
 --   function_name     the function that the request is for
---   request           all that makes two requests for it the same
--- Answers the kept reply with the header X-Idempotency-Cache: HIT; or a row of nulls: the caller does the work, in this
--- transaction, and calls api.remember_request.
+--   request           everything that makes two requests for it the same
+-- Returns the stored reply with the header X-Idempotency-Cache: HIT; or a row of nulls: the caller does the work, in
+-- this transaction, and calls api.remember_request.
 -- Errors: as app.claim_idempotency_key.
 create or replace function api.claim_request(
     tenant_id uuid,
@@ -36,10 +36,10 @@ end;
 $$;
 
 comment on function api.claim_request(uuid, uuid, text, text, jsonb) is
-$$Claims a tenant's idempotency key for a call of a function that doesn't keep it itself.
+$$Claims a tenant's idempotency key for a call of a function that doesn't store it itself.
 
 @internal
-PT422: the key is not valid, or was used for another request. PT409: a request with it is still at work after
+PT422: the key is not valid, or was used for another request. PT409: a request with it is still running after
 2 seconds.$$;
 alter function api.claim_request(uuid, uuid, text, text, jsonb) owner to cardbase_api;
 revoke all on function api.claim_request(uuid, uuid, text, text, jsonb) from public;

@@ -1,8 +1,8 @@
 -- Removes expired idempotency keys of all tenants, a bounded number per call.
---   maximum_rows   how many at most, 1 to 100,000
--- Answers how many were removed; fewer than maximum_rows: none are left for now.
+--   maximum_rows   how many to remove at most, 1 to 100,000
+-- Returns how many were removed; fewer than maximum_rows means that none are left for now.
 -- Errors: 22023, maximum_rows is out of range.
--- Rows that a request is just renewing are passed over, not waited for. Several purges at once share the work.
+-- Rows that a request is renewing are skipped, not waited for. Several purges at once share the work.
 create or replace function app.purge_idempotency_store(maximum_rows integer default 1000)
 returns bigint
 language plpgsql
@@ -40,7 +40,7 @@ $$;
 comment on function app.purge_idempotency_store(integer) is
 $$Removes expired idempotency keys of all tenants, a bounded number per call.
 
-Answers how many were removed. 22023: maximum_rows is not between 1 and 100,000.$$;
+Returns how many were removed. 22023: maximum_rows is not between 1 and 100,000.$$;
 alter function app.purge_idempotency_store(integer) owner to cardbase_maintenance;
 revoke all on function app.purge_idempotency_store(integer) from public;
 grant execute on function app.purge_idempotency_store(integer) to cardbase_worker;

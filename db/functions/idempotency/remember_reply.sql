@@ -1,8 +1,8 @@
--- Keeps the reply of a request whose idempotency key the running transaction has claimed.
+-- Stores the reply to a request whose idempotency key the running transaction has claimed.
 --   tenant_id, idempotency_key, fingerprint   as given to app.claim_idempotency_key
---   idempotency_ttl_hours                     for how long; at least 1
---   reply                                     what the request is answered
--- Answers the reply with the header X-Idempotency-Cache: MISS.
+--   idempotency_ttl_hours                     how long to keep it; at least 1
+--   reply                                     the reply to the request
+-- Returns the reply with the header X-Idempotency-Cache: MISS.
 -- Errors: 40001 under repeatable read or above, when another transaction stored the key since this one began.
 create or replace function app.remember_reply(
     tenant_id uuid,
@@ -19,7 +19,7 @@ as $$
 declare
     _now constant timestamptz := clock_timestamp();
 begin
-    -- The key may be there, expired: then it starts anew.
+    -- The key may be there, expired: then it starts over.
     insert into app.idempotency_store as stored (
         tenant_id,
         idempotency_key,
@@ -68,7 +68,7 @@ end;
 $$;
 
 comment on function app.remember_reply(uuid, text, bytea, integer, api.reply) is
-$$Keeps the reply of a request whose idempotency key the running transaction has claimed.
+$$Stores the reply to a request whose idempotency key the running transaction has claimed.
 
 40001: another transaction stored the key since this one began, under repeatable read or above.$$;
 revoke all on function app.remember_reply(uuid, text, bytea, integer, api.reply) from public;

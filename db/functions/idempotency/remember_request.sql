@@ -1,9 +1,9 @@
--- Keeps what a request was answered whose idempotency key the running transaction has claimed by api.claim_request.
+-- Stores the reply to a request whose idempotency key the running transaction has claimed by api.claim_request.
 --   tenant_id, user_id, idempotency_key, function_name, request   as given to api.claim_request
---   idempotency_ttl_hours                                         for how long; at least 1
---   row_count, total_count                                        rows in the answer, and of all that there were
---   body                                                          the answer
--- Answers the reply with the headers row_count and total_count (they are kept for the caller, not sent) and
+--   idempotency_ttl_hours                                         how long to keep it; at least 1
+--   row_count, total_count                                        rows in the body, and rows that there were in all
+--   body                                                          the body of the reply
+-- Returns the reply with the headers row_count and total_count (they are for the caller, and not sent) and
 -- X-Idempotency-Cache: MISS.
 -- Errors: as app.remember_reply.
 create or replace function api.remember_request(
@@ -45,7 +45,7 @@ end;
 $$;
 
 comment on function api.remember_request(uuid, uuid, text, text, jsonb, integer, bigint, bigint, jsonb) is
-$$Keeps the answer of a call whose idempotency key api.claim_request has claimed.
+$$Stores the reply to a call whose idempotency key api.claim_request has claimed.
 
 @internal$$;
 alter function api.remember_request(uuid, uuid, text, text, jsonb, integer, bigint, bigint, jsonb)

@@ -1,6 +1,6 @@
 -- What makes two requests the same: SHA-256 over the function's name and arguments, 32 bytes.
 --   function_name   the function called
---   arguments       a JSON array of what it was called with
+--   arguments       a JSON array of its arguments
 create or replace function app.request_fingerprint(function_name text, arguments jsonb)
 returns bytea
 language sql

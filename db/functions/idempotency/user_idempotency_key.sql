@@ -1,4 +1,4 @@
--- The key under which a tenant's store keeps a user's idempotency key: two users' equal keys never meet.
+-- The key under which a tenant's store keeps a user's idempotency key, so that equal keys of two users never meet.
 --   user_id           the user
 --   idempotency_key   as the user sent it; null: none. One that is empty or too long stays so, for
 --                     app.claim_idempotency_key to refuse

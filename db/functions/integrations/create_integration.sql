@@ -1,10 +1,10 @@
--- Creates an integration of the caller's.
+-- Creates an integration for the caller.
 --   tenant_id, user_id   the caller's tenant and user
 --   provider             the service, 1 to 100 characters
---   encrypted_settings      its settings and secrets, encrypted by the gateway
+--   encrypted_settings   its settings and secrets, encrypted by the gateway
 --   setting_names        the names of the settings
 -- Returns 201 with the integration.
--- Errors: PT401 unauthenticated, the caller is no user; PT422 validation_error.
+-- Errors: PT401 unauthenticated, the caller is not a user; PT422 validation_error.
 create or replace function api.create_integration(
     tenant_id uuid,
     user_id uuid,
@@ -38,7 +38,7 @@ $$Creates an integration.
 @internal
 The gateway encrypts the settings with a key that the database does not have.
 
-PT401: the caller is no user. PT422: a field is not valid.$$;
+PT401: the caller is not a user. PT422: a field is not valid.$$;
 alter function api.create_integration(uuid, uuid, text, bytea, text[]) owner to cardbase_api;
 revoke all on function api.create_integration(uuid, uuid, text, bytea, text[]) from public;
 grant execute on function api.create_integration(uuid, uuid, text, bytea, text[])

@@ -1,8 +1,8 @@
--- Deletes an integration of the caller's. Its row stays, and is not found any more.
+-- Deletes one of the caller's integrations. Its row stays, but is no longer found.
 --   tenant_id, user_id   the caller's tenant and user
 --   id                   the integration
--- Answers 204.
--- Errors: PT401 unauthenticated, the caller is no user; PT404 integration_not_found, also the second time.
+-- Returns 204.
+-- Errors: PT401 unauthenticated, the caller is not a user; PT404 integration_not_found, also the second time.
 create or replace function api.delete_integration(tenant_id uuid, user_id uuid, id uuid)
 returns api.reply
 language plpgsql
@@ -20,7 +20,7 @@ $$;
 comment on function api.delete_integration(uuid, uuid, uuid) is
 $$Deletes an integration.
 
-PT401: the caller is no user. PT404: the caller has no such integration, or it was deleted before.$$;
+PT401: the caller is not a user. PT404: the caller has no such integration, or it was deleted before.$$;
 alter function api.delete_integration(uuid, uuid, uuid) owner to cardbase_api;
 revoke all on function api.delete_integration(uuid, uuid, uuid) from public;
 grant execute on function api.delete_integration(uuid, uuid, uuid) to cardbase_gateway, cardbase_service;

@@ -1,5 +1,5 @@
--- An integration as callers see it, in one place.
--- The settings themselves are write-only: only their names are shown. sync_status is null until the service was asked.
+-- An integration as callers see it.
+-- The settings themselves are write-only: only their names are shown. sync_status is null until the service was called.
 create or replace function app.integration_document(integration app.integrations)
 returns jsonb
 language sql

@@ -2,8 +2,8 @@
 --   tenant_id, user_id   the caller's tenant and user
 --   page, per_page       the page, from 1, and how many fit on it, 1 to 1,000
 --   provider             only of this service; null: all
--- Answers 200 with the integrations of the page, and meta {page, per_page, total, total_pages}.
--- Errors: PT401 unauthenticated, the caller is no user; PT422 validation_error.
+-- Returns 200 with the integrations of the page, and meta {page, per_page, total, total_pages}.
+-- Errors: PT401 unauthenticated, the caller is not a user; PT422 validation_error.
 create or replace function api.list_integrations(
     tenant_id uuid,
     user_id uuid,
@@ -32,9 +32,9 @@ $$;
 comment on function api.list_integrations(uuid, uuid, integer, integer, text) is
 $$Lists integrations, newest first, a page at a time.
 
-Filters narrow the list: provider. Answers the page and in meta page, per_page, total, total_pages.
+Filters narrow the list: provider. Returns the page and in meta page, per_page, total, total_pages.
 
-PT401: the caller is no user. PT422: page or per_page is out of range.$$;
+PT401: the caller is not a user. PT422: page or per_page is out of range.$$;
 alter function api.list_integrations(uuid, uuid, integer, integer, text) owner to cardbase_api;
 revoke all on function api.list_integrations(uuid, uuid, integer, integer, text) from public;
 grant execute on function api.list_integrations(uuid, uuid, integer, integer, text)

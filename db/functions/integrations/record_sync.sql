@@ -1,9 +1,9 @@
--- Records what became of asking the service of a user's integration, for its owner to see.
+-- Records the outcome of a call to the service of a user's integration, for its owner to see.
 --   tenant_id, user_id   whose integration it is
 --   id                   the integration
---   error                why it was in vain, 1 to 1,000 characters; null: the service answered as it should
--- Answers whether there is such an integration. The time of the last success stays where this was none, and updated_at
--- in any case: it tells when the owner changed something.
+--   error                why it failed, 1 to 1,000 characters; null: it succeeded
+-- Returns whether there is such an integration. A failure leaves the time of the last success as it was. updated_at
+-- never changes here: it says when the owner changed something.
 -- Errors: 23514, error is too long or empty.
 create or replace function app.record_sync(tenant_id uuid, user_id uuid, id uuid, error text default null)
 returns boolean
@@ -32,7 +32,7 @@ end;
 $$;
 
 comment on function app.record_sync(uuid, uuid, uuid, text) is
-$$Records what became of asking the service of an integration; answers whether there is such an integration.
+$$Records the outcome of a call to the service of an integration; returns whether there is such an integration.
 
 23514: error is too long or empty.$$;
 alter function app.record_sync(uuid, uuid, uuid, text) owner to cardbase_maintenance;

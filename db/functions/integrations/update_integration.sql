@@ -1,11 +1,11 @@
--- Changes an integration of the caller's.
+-- Changes one of the caller's integrations.
 --   tenant_id, user_id   the caller's tenant and user
 --   id                   the integration
 --   provider             the service, 1 to 100 characters
---   encrypted_settings      its settings and secrets, encrypted by the gateway
+--   encrypted_settings   its settings and secrets, encrypted by the gateway
 --   setting_names        the names of the settings
--- A null leaves the field as it was. Answers 200 with the integration.
--- Errors: PT401 unauthenticated, the caller is no user; PT404 integration_not_found; PT422 validation_error.
+-- A null leaves the field as it was. Returns 200 with the integration.
+-- Errors: PT401 unauthenticated, the caller is not a user; PT404 integration_not_found; PT422 validation_error.
 create or replace function api.update_integration(
     tenant_id uuid,
     user_id uuid,
@@ -36,10 +36,10 @@ end;
 $$;
 
 comment on function api.update_integration(uuid, uuid, uuid, text, bytea, text[]) is
-$$Changes the fields given of an integration.
+$$Changes the given fields of an integration.
 
 @internal
-PT401: the caller is no user. PT404: the caller has no such integration, or it was deleted. PT422: a field is
+PT401: the caller is not a user. PT404: the caller has no such integration, or it was deleted. PT422: a field is
 not valid.$$;
 alter function api.update_integration(uuid, uuid, uuid, text, bytea, text[]) owner to cardbase_api;
 revoke all on function api.update_integration(uuid, uuid, uuid, text, bytea, text[]) from public;

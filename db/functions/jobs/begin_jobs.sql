@@ -1,9 +1,9 @@
--- Begins the next attempt of jobs that a worker has picked from the queue, of whatever tenants.
+-- Begins the next attempt of jobs that a worker has picked from the queue, of any tenants.
 --   worker_id   the worker
 --   queue_ids   the rows of PgQueuer's table that it has picked
--- Answers the jobs that are the worker's to carry out. Left out, and to be let go: those that have ended, whose rows
--- are removed from the queue here; and those that another worker, which is alive, is at.
--- An attempt is one worker's: what app.finish_jobs is told of an attempt that is not the last is refused.
+-- Returns the jobs that the worker has to carry out. It must let go of the others: those that have ended, whose rows
+-- are removed from the queue here, and those that another live worker is running.
+-- An attempt belongs to one worker: app.finish_jobs ignores outcomes of any attempt but the last.
 create or replace function app.begin_jobs(worker_id uuid, queue_ids bigint[])
 returns table (
     queue_id bigint,
@@ -115,7 +115,7 @@ $$;
 comment on function app.begin_jobs(uuid, bigint[]) is
 $$Begins the next attempt of jobs that a worker has picked from the queue.
 
-Answers those that are the worker's to carry out.$$;
+Returns those that the worker has to carry out.$$;
 alter function app.begin_jobs(uuid, bigint[]) owner to cardbase_dispatcher;
 revoke all on function app.begin_jobs(uuid, bigint[]) from public;
 grant execute on function app.begin_jobs(uuid, bigint[]) to cardbase_worker;

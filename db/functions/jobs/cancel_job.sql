@@ -1,8 +1,8 @@
--- Cancels a job: one that waits is never begun; of one that runs the worker is told to stop, and what it does counts no
--- more.
---   tenant_id, user_id   the caller's tenant and user; no user: null
+-- Cancels a job: a pending one is never begun; the worker of a running one is told to stop, and its outcome no longer
+-- counts.
+--   tenant_id, user_id   the caller's tenant and user; null: no user
 --   id                   the job
--- Answers 200 with the job, failed with the error cancelled; also when it was cancelled before.
+-- Returns 200 with the job, failed with the error cancelled; also when it was cancelled before.
 -- Errors: PT404 job_not_found; PT409 conflict, the job is completed or has failed.
 create or replace function api.cancel_job(tenant_id uuid, user_id uuid, id uuid)
 returns api.reply
@@ -47,7 +47,7 @@ begin
     where queued.id = _job.queue_id;
 
     if _job.status = 'running' then
-        -- In the words in which PgQueuer tells its workers.
+        -- In the format in which PgQueuer notifies its workers.
         perform pg_notify(
             'cardbase_jobs',
             jsonb_build_object(
@@ -76,7 +76,7 @@ $$;
 comment on function api.cancel_job(uuid, uuid, uuid) is
 $$Cancels a job that is pending or running.
 
-One that is pending is never begun. One that is running is stopped, and what it has done so far may stay. Answers the
+One that is pending is never begun. One that is running is stopped, and what it has done so far may stay. Returns the
 job, which has failed with the error cancelled.
 
 PT404: neither the caller nor the tenant as such has this job. PT409: the job has ended.$$;

@@ -1,4 +1,4 @@
--- Refuses a job of a kind that there is not, or with arguments that its kind does not take.
+-- Refuses a job of an unknown kind, or with arguments that its kind doesn't take.
 --   kind, arguments   what the caller sent
 -- Errors: PT422 validation_error, the column naming what is wrong, such as arguments.memory_id.
 create or replace function app.check_job_arguments(kind text, arguments jsonb)
@@ -51,7 +51,7 @@ begin
             constraint = 'validation_error';
     end if;
 
-    -- They are read and written with each attempt.
+    -- Bounded, as they are read and written with each attempt.
     if octet_length(check_job_arguments.arguments::text) > 65536 then
         raise exception using
             errcode = 'PT422',
@@ -59,7 +59,7 @@ begin
             detail = format(
                 'Expected at most 65,536 bytes, got %s.', octet_length(check_job_arguments.arguments::text)
             ),
-            hint = 'Store what is long, and name it in the arguments. Nothing was enqueued.',
+            hint = 'Store long data elsewhere, and refer to it in the arguments. Nothing was enqueued.',
             column = 'arguments',
             constraint = 'validation_error';
     end if;
@@ -67,7 +67,7 @@ end;
 $$;
 
 comment on function app.check_job_arguments(text, jsonb) is
-$$Refuses a job of a kind that there is not, or with arguments that its kind does not take.
+$$Refuses a job of an unknown kind, or with arguments that its kind doesn't take.
 
 PT422: the error's column names what is wrong.$$;
 revoke all on function app.check_job_arguments(text, jsonb) from public;

@@ -1,4 +1,4 @@
--- Discards each row that would be added to a table: a trigger, for tables that somebody else writes and nobody reads.
+-- Discards each row that would be added to a table: a trigger, for tables that a library writes and nobody reads.
 create or replace function app.discard_row()
 returns trigger
 language plpgsql

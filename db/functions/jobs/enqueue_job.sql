@@ -1,12 +1,12 @@
--- Has a job done in the background, once the caller's transaction is committed.
---   tenant_id, user_id      the caller's tenant and user; no user: the job is the tenant's own, all its users see it
+-- Enqueues a job, which is done in the background once the caller's transaction is committed.
+--   tenant_id, user_id      the caller's tenant and user; null user: the job is the tenant's, and all its users see it
 --   kind, arguments         what is to be done (app.job_kinds); arguments have at most 65,536 bytes
 --   queue                   high, default or low: workers take from the highest that has jobs
 --   run_after               not before this time; null: at once
---   maximum_attempts        1 to 20; so often it is tried until it counts as failed
---   idempotency_key         the same key and request again answer what the first answered, and enqueue nothing
---   idempotency_ttl_hours   for how long the key is remembered
--- Answers 202 {"job_id", "status": "queued"}.
+--   maximum_attempts        1 to 20: how often it is tried before it counts as failed
+--   idempotency_key         the same key and request again return the first reply, and enqueue nothing
+--   idempotency_ttl_hours   how long the key is remembered
+-- Returns 202 {"job_id", "status": "queued"}.
 -- Errors: PT422 validation_error; PT422 idempotency_key_reused; PT409 idempotency_in_progress (after 2 s).
 --
 -- The commit wakes the workers, by PgQueuer's trigger on its table.
@@ -111,7 +111,7 @@ end;
 $$;
 
 comment on function api.enqueue_job(uuid, uuid, text, jsonb, text, timestamptz, integer, text, integer) is
-$$Has a job done in the background.
+$$Enqueues a job, which is done in the background.
 
 kind says what is to be done, arguments what with. queue is high, default or low; run_after puts the job off until then;
 maximum_attempts, 1 to 20, else 5, is how often it is tried. It is done at least once after the transaction is

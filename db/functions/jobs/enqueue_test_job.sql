@@ -1,9 +1,9 @@
 -- Enqueues a job of the kind test, to see whether jobs are done.
---   tenant_id, user_id   the caller's tenant and user; no user: the job is the tenant's own
+--   tenant_id, user_id   the caller's tenant and user; null user: the job is the tenant's
 --   message              what its result says
 --   seconds              how long it takes
 --   fail                 whether each attempt fails
---   idempotency_key, idempotency_ttl_hours, and answer and errors   as api.enqueue_job's
+--   idempotency_key, idempotency_ttl_hours; reply and errors   as for api.enqueue_job
 create or replace function api.enqueue_test_job(
     tenant_id uuid,
     user_id uuid,
@@ -43,9 +43,9 @@ $$;
 comment on function api.enqueue_test_job(uuid, uuid, text, double precision, boolean, text, integer) is
 $$Enqueues a job that does nothing, to see whether jobs are done.
 
-It answers message after so many seconds, or fails.
+After the given number of seconds its result is message, or it fails.
 
-PT422: a field is not valid. PT409: a request with the idempotency key is still at work.$$;
+PT422: a field is not valid. PT409: a request with the idempotency key is still running.$$;
 alter function api.enqueue_test_job(uuid, uuid, text, double precision, boolean, text, integer) owner to cardbase_api;
 revoke all on function api.enqueue_test_job(uuid, uuid, text, double precision, boolean, text, integer) from public;
 grant execute on function api.enqueue_test_job(uuid, uuid, text, double precision, boolean, text, integer)

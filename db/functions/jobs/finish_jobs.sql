@@ -1,12 +1,12 @@
--- Records how attempts at jobs ended, of whatever tenants, and takes the jobs from the queue or puts them back.
+-- Records how attempts at jobs ended, of any tenants, and takes the jobs from the queue or puts them back.
 --   worker_id   the worker whose attempts they were
 --   outcomes    [{"tenant_id", "id", "attempt", "status", "result", "error", "seconds"}]; status is one of
 --               completed   with its result
 --               failed      for good, with its error
---               retried     failed with its error; another attempt follows after so many seconds
---               returned    it did not come to its end and does not count; another one follows at once, elsewhere
--- Answers the ids of the jobs for which this was recorded. Not the others: they were cancelled, or an attempt of
--- another worker took their place; nothing is recorded of them.
+--               retried     failed with its error; another attempt follows after `seconds`
+--               returned    it was given back unfinished and doesn't count; another one follows at once, elsewhere
+-- Returns the ids of the jobs for which this was recorded. Nothing is recorded for the others: they were cancelled, or
+-- an attempt of another worker superseded theirs.
 create or replace function app.finish_jobs(worker_id uuid, outcomes jsonb)
 returns table (id uuid)
 language plpgsql
@@ -104,7 +104,7 @@ begin
     into _ids, _is_put_back
     from finished;
 
-    -- PgQueuer's trigger tells of what is added, not of what is put back: a worker that sleeps would learn of it late.
+    -- PgQueuer's trigger announces what is added, not what is put back: a sleeping worker would learn of it late.
     if _is_put_back then
         perform pg_notify(
             'cardbase_jobs',
@@ -127,7 +127,7 @@ $$;
 comment on function app.finish_jobs(uuid, jsonb) is
 $$Records how attempts at jobs ended, and takes the jobs from the queue or puts them back.
 
-Answers the ids of the jobs for which this was recorded, not of those that were cancelled or begun anew meanwhile.$$;
+Returns the ids of the jobs for which this was recorded, not of those that were cancelled or begun again meanwhile.$$;
 alter function app.finish_jobs(uuid, jsonb) owner to cardbase_dispatcher;
 revoke all on function app.finish_jobs(uuid, jsonb) from public;
 grant execute on function app.finish_jobs(uuid, jsonb) to cardbase_worker;

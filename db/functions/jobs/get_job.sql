@@ -1,7 +1,7 @@
 -- Gets a job: the caller's own, or the tenant's.
---   tenant_id, user_id   the caller's tenant and user; no user: null
+--   tenant_id, user_id   the caller's tenant and user; null: no user
 --   id                   the job
--- Answers 200 with the job.
+-- Returns 200 with the job.
 -- Errors: PT404 job_not_found.
 create or replace function api.get_job(tenant_id uuid, user_id uuid, id uuid)
 returns api.reply
@@ -32,11 +32,11 @@ end;
 $$;
 
 comment on function api.get_job(uuid, uuid, uuid) is
-$$Gets a job, with its status and what became of it.
+$$Gets a job, with its status and outcome.
 
 status is pending, running, completed or failed. A job whose attempt failed is pending until the next one.
 
-PT404: neither the caller nor the tenant as such has this job, or it was done long ago and is forgotten.$$;
+PT404: neither the caller nor the tenant as such has this job, or it ended long ago and was removed.$$;
 alter function api.get_job(uuid, uuid, uuid) owner to cardbase_api;
 revoke all on function api.get_job(uuid, uuid, uuid) from public;
 grant execute on function api.get_job(uuid, uuid, uuid) to cardbase_gateway, cardbase_service;

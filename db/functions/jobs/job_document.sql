@@ -1,4 +1,4 @@
--- A job as callers see it, in one place. Its arguments may be private to whoever asked for it, and are not shown.
+-- A job as callers see it. Its arguments may be private to whoever enqueued it, and are not shown.
 create or replace function app.job_document(job app.jobs)
 returns jsonb
 language sql

@@ -1,5 +1,5 @@
--- The kinds of jobs that there are, with their arguments: {kind: {name: type}}. A type that ends in ? may be left out;
--- types are those of JSON, uuid and any. The worker's own table, gateway/worker/job_kinds.py, is held to this one by a test.
+-- The kinds of jobs, with their arguments: {kind: {name: type}}. An argument whose type ends in ? may be left out;
+-- types are those of JSON, uuid and any. A test holds the worker's table, gateway/worker/job_kinds.py, to this one.
 create or replace function app.job_kinds()
 returns jsonb
 language sql
@@ -13,6 +13,6 @@ return '{
 }'::jsonb;
 
 comment on function app.job_kinds() is
-$$The kinds of jobs that there are, with the names and types of their arguments.$$;
+$$The kinds of jobs, with the names and types of their arguments.$$;
 revoke all on function app.job_kinds() from public;
 grant execute on function app.job_kinds() to cardbase_api;

@@ -1,8 +1,8 @@
--- Says that a worker is alive, and for how long it may be taken to be.
+-- Says that a worker is alive, and how long it counts as alive.
 --   worker_id   the worker's process
 --   host        where it runs
---   seconds     for so long, unless it says so again
--- Workers that were last alive a day ago are forgotten.
+--   seconds     how long, unless this is called again
+-- Workers that were last alive a day ago are removed.
 create or replace function app.keep_worker(worker_id uuid, host text, seconds double precision)
 returns void
 language plpgsql
@@ -26,7 +26,7 @@ end;
 $$;
 
 comment on function app.keep_worker(uuid, text, double precision) is
-$$Says that a worker is alive, and for how long it may be taken to be.$$;
+$$Says that a worker is alive, and how long it counts as alive.$$;
 alter function app.keep_worker(uuid, text, double precision) owner to cardbase_dispatcher;
 revoke all on function app.keep_worker(uuid, text, double precision) from public;
 grant execute on function app.keep_worker(uuid, text, double precision) to cardbase_worker;

@@ -1,10 +1,10 @@
 -- Lists jobs, the caller's own and the tenant's, newest first.
---   tenant_id, user_id   the caller's tenant and user; no user: null
+--   tenant_id, user_id   the caller's tenant and user; null: no user
 --   status               only of this status; null: all
---   limit                how many at most, 1 to 1,000
--- Answers 200 with the jobs.
+--   limit                how many to return at most, 1 to 1,000
+-- Returns 200 with the jobs.
 -- Errors: PT422 validation_error.
--- What is read is bounded by limit, whatever there is: for each owner and status the newest.
+-- What is read is bounded by limit, however many there are: for each owner and status the newest.
 create or replace function api.list_jobs(
     tenant_id uuid,
     user_id uuid,

@@ -1,9 +1,9 @@
 -- Removes jobs of all tenants that ended long ago, a bounded number per call.
---   retention_hours   they are kept for so many hours after their end, 1 to 876,000
---   maximum_rows      how many at most, 1 to 100,000
--- Answers how many were removed; fewer than maximum_rows: none are left for now.
+--   retention_hours   how many hours they are kept after their end, 1 to 876,000
+--   maximum_rows      how many to remove at most, 1 to 100,000
+-- Returns how many were removed; fewer than maximum_rows means that none are left for now.
 -- Errors: 22023, a parameter is out of range.
--- Rows that a request is just at are passed over, not waited for. Several purges at once share the work.
+-- Rows that a request has locked are skipped, not waited for. Several purges at once share the work.
 create or replace function app.purge_jobs(retention_hours integer, maximum_rows integer default 1000)
 returns bigint
 language plpgsql
@@ -48,7 +48,7 @@ $$;
 comment on function app.purge_jobs(integer, integer) is
 $$Removes jobs of all tenants that ended long ago, a bounded number per call.
 
-Answers how many were removed. 22023: a parameter is out of range.$$;
+Returns how many were removed. 22023: a parameter is out of range.$$;
 alter function app.purge_jobs(integer, integer) owner to cardbase_maintenance;
 revoke all on function app.purge_jobs(integer, integer) from public;
 grant execute on function app.purge_jobs(integer, integer) to cardbase_worker;

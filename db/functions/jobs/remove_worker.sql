@@ -1,4 +1,4 @@
--- Says that a worker has ended as it should: it has given back what it had begun.
+-- Says that a worker has shut down properly: it has given back what it had begun.
 --   worker_id   the worker's process
 create or replace function app.remove_worker(worker_id uuid)
 returns void
@@ -14,7 +14,7 @@ as $$
 $$;
 
 comment on function app.remove_worker(uuid) is
-$$Says that a worker has ended as it should.$$;
+$$Says that a worker has shut down properly.$$;
 alter function app.remove_worker(uuid) owner to cardbase_dispatcher;
 revoke all on function app.remove_worker(uuid) from public;
 grant execute on function app.remove_worker(uuid) to cardbase_worker;

@@ -1,10 +1,10 @@
--- Creates a memory of the caller's.
+-- Creates a memory for the caller.
 --   tenant_id, user_id   the caller's tenant and user
 --   content              what to remember, 1 to 100,000 characters
 --   memory_type          of what kind it is, 1 to 50 characters; null: general
 --   metadata             an object; null: {}
--- Answers 201 with the memory.
--- Errors: PT401 unauthenticated, the caller is no user; PT422 validation_error.
+-- Returns 201 with the memory.
+-- Errors: PT401 unauthenticated, the caller is not a user; PT422 validation_error.
 create or replace function api.create_memory(
     tenant_id uuid,
     user_id uuid,
@@ -37,7 +37,7 @@ $$Creates a memory.
 
 content has 1 to 100,000 characters, memory_type 1 to 50 (else it is general), metadata is an object.
 
-PT401: the caller is no user. PT422: a field is not valid.$$;
+PT401: the caller is not a user. PT422: a field is not valid.$$;
 alter function api.create_memory(uuid, uuid, text, text, jsonb) owner to cardbase_api;
 revoke all on function api.create_memory(uuid, uuid, text, text, jsonb) from public;
 grant execute on function api.create_memory(uuid, uuid, text, text, jsonb) to cardbase_gateway, cardbase_service;

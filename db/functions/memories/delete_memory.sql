@@ -1,8 +1,8 @@
--- Deletes a memory of the caller's. Its row stays, and is not found any more.
+-- Deletes one of the caller's memories. Its row stays, but is no longer found.
 --   tenant_id, user_id   the caller's tenant and user
 --   id                   the memory
--- Answers 204.
--- Errors: PT401 unauthenticated, the caller is no user; PT404 memory_not_found, also the second time.
+-- Returns 204.
+-- Errors: PT401 unauthenticated, the caller is not a user; PT404 memory_not_found, also the second time.
 create or replace function api.delete_memory(tenant_id uuid, user_id uuid, id uuid)
 returns api.reply
 language plpgsql
@@ -20,7 +20,7 @@ $$;
 comment on function api.delete_memory(uuid, uuid, uuid) is
 $$Deletes a memory.
 
-PT401: the caller is no user. PT404: the caller has no such memory, or it was deleted before.$$;
+PT401: the caller is not a user. PT404: the caller has no such memory, or it was deleted before.$$;
 alter function api.delete_memory(uuid, uuid, uuid) owner to cardbase_api;
 revoke all on function api.delete_memory(uuid, uuid, uuid) from public;
 grant execute on function api.delete_memory(uuid, uuid, uuid) to cardbase_gateway, cardbase_service;

@@ -2,9 +2,9 @@
 --   tenant_id, user_id   the caller's tenant and user
 --   page, per_page       the page, from 1, and how many fit on it, 1 to 1,000
 --   memory_type          only of this kind; null: all
---   q                    only those with this text in their content, in whatever case; null: all
--- Answers 200 with the memories of the page, and meta {page, per_page, total, total_pages}.
--- Errors: PT401 unauthenticated, the caller is no user; PT422 validation_error.
+--   q                    only those whose content contains this text, in upper or lower case; null: all
+-- Returns 200 with the memories of the page, and meta {page, per_page, total, total_pages}.
+-- Errors: PT401 unauthenticated, the caller is not a user; PT422 validation_error.
 create or replace function api.list_memories(
     tenant_id uuid,
     user_id uuid,
@@ -36,9 +36,9 @@ $$;
 comment on function api.list_memories(uuid, uuid, integer, integer, text, text) is
 $$Lists memories, newest first, a page at a time.
 
-Filters narrow the list: memory_type, q. Answers the page and in meta page, per_page, total, total_pages.
+Filters narrow the list: memory_type, q. Returns the page and in meta page, per_page, total, total_pages.
 
-PT401: the caller is no user. PT422: page or per_page is out of range.$$;
+PT401: the caller is not a user. PT422: page or per_page is out of range.$$;
 alter function api.list_memories(uuid, uuid, integer, integer, text, text) owner to cardbase_api;
 revoke all on function api.list_memories(uuid, uuid, integer, integer, text, text) from public;
 grant execute on function api.list_memories(uuid, uuid, integer, integer, text, text)

@@ -1,4 +1,4 @@
--- A memory as callers see it, in one place.
+-- A memory as callers see it.
 create or replace function app.memory_document(memory app.memories)
 returns jsonb
 language sql

@@ -1,11 +1,11 @@
--- Changes a memory of the caller's.
+-- Changes one of the caller's memories.
 --   tenant_id, user_id   the caller's tenant and user
 --   id                   the memory
 --   content              what to remember, 1 to 100,000 characters
 --   memory_type          of what kind it is, 1 to 50 characters
 --   metadata             an object
--- A null leaves the field as it was. Answers 200 with the memory.
--- Errors: PT401 unauthenticated, the caller is no user; PT404 memory_not_found; PT422 validation_error.
+-- A null leaves the field as it was. Returns 200 with the memory.
+-- Errors: PT401 unauthenticated, the caller is not a user; PT404 memory_not_found; PT422 validation_error.
 create or replace function api.update_memory(
     tenant_id uuid,
     user_id uuid,
@@ -36,9 +36,10 @@ end;
 $$;
 
 comment on function api.update_memory(uuid, uuid, uuid, text, text, jsonb) is
-$$Changes the fields given of a memory.
+$$Changes the given fields of a memory.
 
-PT401: the caller is no user. PT404: the caller has no such memory, or it was deleted. PT422: a field is not valid.$$;
+PT401: the caller is not a user. PT404: the caller has no such memory, or it was deleted. PT422: a field is not
+valid.$$;
 alter function api.update_memory(uuid, uuid, uuid, text, text, jsonb) owner to cardbase_api;
 revoke all on function api.update_memory(uuid, uuid, uuid, text, text, jsonb) from public;
 grant execute on function api.update_memory(uuid, uuid, uuid, text, text, jsonb) to cardbase_gateway, cardbase_service;

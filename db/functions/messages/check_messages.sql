@@ -2,7 +2,7 @@
 --   messages   1 to 1,000 of {"role", "content", "metadata"?}
 --   field      how the caller sent them: "messages", or "" for a single one, whose fields are the call's own
 -- Errors: PT422 validation_error, the column naming the first place that is wrong, such as messages[3].role.
--- What a field may hold is the table's to say: its constraints see the messages later, but can't tell the place.
+-- The table's constraints decide what a field may hold; but they see the messages later, and can't tell the place.
 create or replace function app.check_messages(messages jsonb, field text)
 returns void
 language plpgsql

@@ -3,14 +3,14 @@
 --   conversation_id          the conversation
 --   messages                 1 to 1,000 of {"role", "content", "metadata"?}; or else:
 --   role, content, metadata  a single message
---   idempotency_key          the same key and request again answer what the first answered, and do nothing
---   idempotency_ttl_hours    for how long the key is remembered
--- Answers 201: a list of messages with the list of what was made of them, a single message with the message.
--- Errors: PT401 unauthenticated, the caller is no user; PT404 conversation_not_found; PT422 validation_error;
+--   idempotency_key          the same key and request again return the first reply, and do nothing
+--   idempotency_ttl_hours    how long the key is remembered
+-- Returns 201 with the messages as a list, or with the single message.
+-- Errors: PT401 unauthenticated, the caller is not a user; PT404 conversation_not_found; PT422 validation_error;
 -- PT422 idempotency_key_reused; PT409 idempotency_in_progress (after 2 s).
 --
--- The conversation's row is locked first, so calls for one conversation come one after the other, each with its
--- messages together. Keys are a user's own: the key is kept with the user before it, as a hash, whatever its length.
+-- The conversation's row is locked first, so calls for one conversation run one after the other, each with its
+-- messages together. Keys belong to a user: see app.user_idempotency_key.
 create or replace function api.create_messages(
     tenant_id uuid,
     user_id uuid,
@@ -130,11 +130,11 @@ $$;
 comment on function api.create_messages(uuid, uuid, uuid, jsonb, text, text, jsonb, text, integer) is
 $$Adds messages to a conversation, in the order sent: all of them or none.
 
-Takes either messages, 1 to 1,000 of them, and answers them as a list; or role, content and metadata of a single one,
-and answers it. With an idempotency key the same request again answers what the first answered, and does nothing.
+Takes either messages, 1 to 1,000 of them, and returns them as a list; or role, content and metadata of a single one,
+and returns it. With an idempotency key the same request again returns the first reply, and does nothing.
 
-PT401: the caller is no user. PT404: the caller has no such conversation, or it was deleted. PT422: a message is not
-valid, or the key was used for another request. PT409: a request with this key is still at work after 2 seconds.$$;
+PT401: the caller is not a user. PT404: the caller has no such conversation, or it was deleted. PT422: a message is not
+valid, or the key was used for another request. PT409: a request with this key is still running after 2 seconds.$$;
 alter function api.create_messages(uuid, uuid, uuid, jsonb, text, text, jsonb, text, integer) owner to cardbase_api;
 revoke all on function api.create_messages(uuid, uuid, uuid, jsonb, text, text, jsonb, text, integer) from public;
 grant execute on function api.create_messages(uuid, uuid, uuid, jsonb, text, text, jsonb, text, integer)

@@ -3,9 +3,9 @@
 --   conversation_id      the conversation
 --   page, per_page       the page, from 1, and how many fit on it, 1 to 1,000
 --   role                 only of this role; null: all
---   "order"              asc: the first comes first; desc: the last; null: asc
--- Answers 200 with the messages of the page, and meta {page, per_page, total, total_pages}.
--- Errors: PT401 unauthenticated, the caller is no user; PT404 conversation_not_found; PT422 validation_error.
+--   "order"              asc: the first message first; desc: the last; null: asc
+-- Returns 200 with the messages of the page, and meta {page, per_page, total, total_pages}.
+-- Errors: PT401 unauthenticated, the caller is not a user; PT404 conversation_not_found; PT422 validation_error.
 create or replace function api.list_messages(
     tenant_id uuid,
     user_id uuid,
@@ -53,9 +53,9 @@ $$;
 comment on function api.list_messages(uuid, uuid, uuid, integer, integer, text, text) is
 $$Lists the messages of a conversation, in the order they were said, a page at a time.
 
-With order "desc" the last comes first. Answers the page and in meta page, per_page, total, total_pages.
+With order "desc" the last comes first. Returns the page and in meta page, per_page, total, total_pages.
 
-PT401: the caller is no user. PT404: the caller has no such conversation, or it was deleted. PT422: page, per_page or
+PT401: the caller is not a user. PT404: the caller has no such conversation, or it was deleted. PT422: page, per_page or
 order is not valid.$$;
 alter function api.list_messages(uuid, uuid, uuid, integer, integer, text, text) owner to cardbase_api;
 revoke all on function api.list_messages(uuid, uuid, uuid, integer, integer, text, text) from public;

@@ -1,4 +1,4 @@
--- A message as callers see it, in one place.
+-- A message as callers see it.
 create or replace function app.message_document(message app.messages)
 returns jsonb
 language sql

@@ -1,8 +1,8 @@
 -- How the database is doing, for an operator's metrics.
---   usage_retention_days   usage events are kept for so many days; null: for ever
--- Answers a row for each figure: the metric's name, its labels, its value. A name that ends in _total only grows.
--- Cheap: figures of tables are the statistics collector's, and no table is read but for its oldest row by an index, and
--- the queue, which holds only what is not done.
+--   usage_retention_days   how many days usage events are kept; null: for ever
+-- Returns a row for each figure: the metric's name, its labels, its value. A name that ends in _total only grows.
+-- Cheap: figures about tables come from the server's statistics. Of the tables themselves only the oldest row is read,
+-- by an index, and the queue, which holds only what is not done.
 create or replace function app.measure_database(usage_retention_days integer default null)
 returns table (metric text, labels jsonb, value double precision)
 language sql
@@ -95,8 +95,8 @@ $$;
 comment on function app.measure_database(integer) is
 $$How the database is doing, for an operator's metrics.
 
-Answers metric, labels and value; a metric whose name ends in _total only grows. cards_maintenance_lag_seconds says for
-how long the oldest row has been due for removal.$$;
+Returns metric, labels and value; a metric whose name ends in _total only grows. cards_maintenance_lag_seconds says how
+long the oldest row has been due for removal.$$;
 alter function app.measure_database(integer) owner to cardbase_maintenance;
 revoke all on function app.measure_database(integer) from public;
 grant execute on function app.measure_database(integer) to cardbase_worker;

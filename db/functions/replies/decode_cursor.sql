@@ -1,8 +1,8 @@
--- The key at which a page begins that is read from the greatest key down: its rows are below it.
+-- The key below which a page begins, in a list that is read from the greatest key down.
 --   scope    app.request_fingerprint of the list, as given to app.encode_cursor
 --   cursor   what the caller sent; null begins at the start
--- Answers the key of the last row of the page before; for the first page the greatest uuid, which no row has.
--- Errors: PT422 validation_error, the column naming cursor: not a cursor, or one of another list, tenant or filter.
+-- Returns the key of the last row of the previous page; for the first page the greatest uuid, which no row has.
+-- Errors: PT422 validation_error, the column naming cursor: not a cursor, or one for another list, tenant or filter.
 create or replace function app.decode_cursor(scope bytea, cursor text)
 returns uuid
 language plpgsql
@@ -29,7 +29,7 @@ begin
             errcode = 'PT422',
             message = 'cursor is not valid',
             detail = 'Expected the next_cursor of the page before, of the same list with the same filters.',
-            hint = 'Send next_cursor as it was answered, or no cursor to begin at the start.',
+            hint = 'Send next_cursor as it was returned, or no cursor to begin at the start.',
             column = 'cursor',
             constraint = 'validation_error';
     end if;
@@ -39,7 +39,7 @@ end;
 $$;
 
 comment on function app.decode_cursor(bytea, text) is
-$$The key that the rows of a page are below, read from its cursor; without a cursor, the greatest uuid.
+$$The key below which a page begins, read from its cursor; without a cursor, the greatest uuid.
 
 PT422: not a cursor, or one of another list, tenant or filter.$$;
 revoke all on function app.decode_cursor(bytea, text) from public;

@@ -1,9 +1,9 @@
--- The cursor of a page's end: where the next page begins, for callers to hand back unread.
+-- The cursor of a page's end, where the next page begins. Callers send it back as it is.
 --   scope     app.request_fingerprint of the list, with all that decides which rows are in it
 --   last_id   the key of the page's last row
--- Answers 32 characters that need no escaping in a URL: base64url of the key's 16 bytes and 8 bytes of a check. The
--- check is no secret, only a guard against a cursor of another list, tenant or filter, a mistyped one, and one of
--- another form: a new form takes a new first byte.
+-- Returns 32 characters that need no escaping in a URL: base64url of the key's 16 bytes and 8 bytes of a check. The
+-- check is not a secret, only a guard against a cursor of another list, tenant or filter, a mistyped one, and one in
+-- another format: a new format gets a new first byte.
 create or replace function app.encode_cursor(scope bytea, last_id uuid)
 returns text
 language sql

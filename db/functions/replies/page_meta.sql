@@ -1,4 +1,4 @@
--- What an answer says of its page: {"page", "per_page", "total", "total_pages"}.
+-- What a response says about its page: {"page", "per_page", "total", "total_pages"}.
 --   page, per_page   the page, from 1, and how many items fit on it
 --   total            items on all pages
 create or replace function app.page_meta(page integer, per_page integer, total bigint)
@@ -14,6 +14,6 @@ return jsonb_build_object(
 );
 
 comment on function app.page_meta(integer, integer, bigint) is
-$$What an answer says of its page: page, per_page, total, total_pages.$$;
+$$What a response says about its page: page, per_page, total, total_pages.$$;
 revoke all on function app.page_meta(integer, integer, bigint) from public;
 grant execute on function app.page_meta(integer, integer, bigint) to cardbase_api;

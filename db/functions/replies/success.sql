@@ -1,7 +1,7 @@
--- An answer in the envelope of the core resources: {"success": true, "data", "meta"}.
+-- A reply in the envelope of the core resources: {"success": true, "data", "meta"}.
 --   status   HTTP status
---   data     what was asked for
---   meta     what is to be said of it, such as app.page_meta; null: nothing
+--   data     what was requested
+--   meta     what to say about it, such as app.page_meta; null: nothing
 create or replace function app.success(status integer, data jsonb, meta jsonb default null)
 returns api.reply
 language sql
@@ -12,6 +12,6 @@ return row(
 )::api.reply;
 
 comment on function app.success(integer, jsonb, jsonb) is
-$$An answer in the envelope of the core resources.$$;
+$$A reply in the envelope of the core resources.$$;
 revoke all on function app.success(integer, jsonb, jsonb) from public;
 grant execute on function app.success(integer, jsonb, jsonb) to cardbase_api;

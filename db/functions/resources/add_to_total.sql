@@ -1,10 +1,10 @@
--- Adds to one of the totals of what users own.
+-- Adds to one of the totals of user-owned tables.
 --   tenant_id, user_id   whose rows were counted
 --   table_name           their table
 --   group_name           their app.resource_group; empty: the table has none
 --   change               how many more there are, or fewer
--- Each transaction changes a slot that nobody else is at, or makes one: none waits for another, and there are as many
--- as there were transactions at a time.
+-- Each transaction changes a slot that no other has locked, or adds one: none waits for another, and there are as many
+-- slots as there were concurrent transactions.
 create or replace function app.add_to_total(
     tenant_id uuid,
     user_id uuid,
@@ -55,6 +55,6 @@ end;
 $$;
 
 comment on function app.add_to_total(uuid, uuid, text, text, bigint) is
-$$Adds to one of the totals of what users own.$$;
+$$Adds to one of the totals of user-owned tables.$$;
 revoke all on function app.add_to_total(uuid, uuid, text, text, bigint) from public;
 grant execute on function app.add_to_total(uuid, uuid, text, text, bigint) to cardbase_api;

@@ -1,10 +1,10 @@
 -- app.count_rows_of_memories, of_conversations, of_messages, of_tasks, of_integrations: count what a statement added to
 -- their table or took away, by app.resource_group. Triggers after each statement, whose rows are called added and
--- removed. A row that is marked as deleted counts no more.
+-- removed. A row that is marked as deleted no longer counts.
 --
--- It is done by the table, so that no writer can forget it, and in the writer's transaction, so that whoever sees the
--- rows sees their total. They run as whoever writes, under the same policies. They are made of one text, with the
--- table's names in it, and not when they are called: so a session keeps their plans.
+-- The table does it, so that no writer can forget it, and in the writer's transaction, so that whoever sees the rows
+-- sees their total. The functions run as the writer, under the same policies. They are generated from one text, with
+-- the table's names in it, here and not when they are called, so that a session keeps their plans.
 do $do$
 declare
     _table text;
@@ -24,7 +24,7 @@ as $function$
 declare
     _group record;
 begin
-    -- A loop, for who changes nothing of a total may not be allowed to.
+    -- A loop, because a writer that changes no total may have no right to.
     if tg_op = 'INSERT' then
         for _group in
             select tenant_id, user_id, %3$s as name, count(*) as change

@@ -1,8 +1,8 @@
--- Adds a row to a table of what users own.
+-- Adds a row to a user-owned table.
 --   table_name   the table
 --   fields       {column: value}; a null is left to the column's default
 -- Returns 201 with the row, as app.<resource>_document shows it.
--- Errors: PT422 validation_error, in the words of the constraint that the row fails (app.refuse_violation).
+-- Errors: PT422 validation_error, in the words of the constraint that the row violates (app.refuse_violation).
 -- For the tenant and user of the transaction, as app.set_caller set them. The names of the table and its columns are
 -- written in the calling function, they never come from a request.
 create or replace function app.create_resource(table_name text, fields jsonb)
@@ -44,7 +44,7 @@ end;
 $$;
 
 comment on function app.create_resource(text, jsonb) is
-$$Adds a row to a table of what users own, and answers 201 with it.
+$$Adds a row to a user-owned table, and returns 201 with it.
 
 PT422: a field is not valid.$$;
 revoke all on function app.create_resource(text, jsonb) from public;

@@ -1,7 +1,7 @@
--- Deletes a row of a table of what users own: it stays, but nobody finds it any more.
+-- Deletes a row of a user-owned table: it stays, but is no longer found.
 --   table_name   the table
 --   id           the row
--- Answers 204. Of two deletions at once, one: the other waits for the lock and then finds no such row.
+-- Returns 204. Of two concurrent deletions one succeeds: the other waits for the lock and then finds no such row.
 -- Errors: PT404 <resource>_not_found, also the second time.
 create or replace function app.delete_resource(table_name text, id uuid)
 returns api.reply
@@ -36,7 +36,7 @@ end;
 $$;
 
 comment on function app.delete_resource(text, uuid) is
-$$Deletes a row of a table of what users own, and answers 204. The row stays, and is not found any more.
+$$Deletes a row of a user-owned table, and returns 204. The row stays, but is no longer found.
 
 PT404: the user has no such row, or it was deleted before.$$;
 revoke all on function app.delete_resource(text, uuid) from public;

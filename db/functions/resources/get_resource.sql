@@ -1,7 +1,7 @@
--- Gets a row of a table of what users own.
+-- Gets a row of a user-owned table.
 --   table_name   the table
 --   id           the row, by the column key
--- Answers 200 with the row, as app.<resource>_document shows it.
+-- Returns 200 with the row, as app.<resource>_document shows it.
 -- Errors: PT404 <resource>_not_found; a deleted row is not found either.
 create or replace function app.get_resource(table_name text, id uuid, key text default 'id')
 returns api.reply
@@ -34,7 +34,7 @@ end;
 $$;
 
 comment on function app.get_resource(text, uuid, text) is
-$$Gets a row of a table of what users own.
+$$Gets a row of a user-owned table.
 
 PT404: the user has no such row, or it was deleted.$$;
 revoke all on function app.get_resource(text, uuid, text) from public;

@@ -1,15 +1,15 @@
--- Lists a table of what users own, a page at a time.
+-- Lists a user-owned table, a page at a time.
 --   table_name      the table
 --   page, per_page  the page, from 1, and how many rows fit on it, 1 to 1,000
---   filters         {column: value}: only rows that are equal; a null: any
---   text_column     only rows whose text in this column has q in it, in whatever case
+--   filters         {column: value}: only rows with this value; a null: any
+--   text_column     only rows whose text in this column contains q, in upper or lower case
 --   q               null: any
 --   order_column    the order of the list: id is the order of creation
---   is_ascending    the first in that order first; else the last, so newest first
--- Answers 200 with the rows, as app.<resource>_document shows them, and app.page_meta.
+--   is_ascending    in that order; false: in the reverse, so newest first
+-- Returns 200 with the rows, as app.<resource>_document shows them, and app.page_meta.
 -- Errors: PT422 validation_error.
--- Totals are kept by app.resource_group (app.add_to_total). Where other filters narrow the list its total costs a look
--- at each index entry that matches, with q one at each row.
+-- Totals are kept by app.resource_group (app.add_to_total). Where other filters narrow the list, its total costs a look
+-- at each matching index entry, and with q at each row.
 create or replace function app.list_resources(
     table_name text,
     page integer,
@@ -64,7 +64,7 @@ begin
         );
     end if;
 
-    -- Documents are made of the page's rows alone, not of those before it.
+    -- Documents are built for the rows of the page only, not for those before it.
     execute format(
         $sql$
         select coalesce(jsonb_agg(app.%5$I(page.resource) order by (page.resource).%3$I %4$s), '[]')
@@ -119,7 +119,7 @@ end;
 $$;
 
 comment on function app.list_resources(text, integer, integer, jsonb, text, text, text, boolean) is
-$$Lists a table of what users own, a page at a time, with the total.
+$$Lists a user-owned table, a page at a time, with the total.
 
 PT422: page or per_page is out of range.$$;
 revoke all on function app.list_resources(text, integer, integer, jsonb, text, text, text, boolean) from public;

@@ -1,8 +1,8 @@
 -- The fields of a row that a call writes.
---   fields           all that the call could write, by column; a null: the caller left it out
---   cleared_fields   columns that the caller empties, among them
--- Answers {column: value}, without what was left out; null for what is emptied.
--- Errors: PT422 validation_error, no such field can be emptied.
+--   fields           all fields that the call could write, by column; a null: the caller left it out
+--   cleared_fields   those of them that the caller empties
+-- Returns {column: value}, without what was left out; null for what is emptied.
+-- Errors: PT422 validation_error, one of cleared_fields is not among fields.
 create or replace function app.provided_fields(fields jsonb, cleared_fields text[] default '{}')
 returns jsonb
 language plpgsql
@@ -38,8 +38,8 @@ end;
 $$;
 
 comment on function app.provided_fields(jsonb, text[]) is
-$$The fields of a row that a call writes: those given, and those emptied.
+$$The fields of a row that a call writes: those provided, and those emptied.
 
-PT422: no such field can be emptied.$$;
+PT422: a field that can't be emptied is named in cleared_fields.$$;
 revoke all on function app.provided_fields(jsonb, text[]) from public;
 grant execute on function app.provided_fields(jsonb, text[]) to cardbase_api;

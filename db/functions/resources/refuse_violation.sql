@@ -1,6 +1,6 @@
--- Refuses a row that a constraint of its table refused, in words for the caller: the field is the column, or the one
+-- Refuses a row that violates a constraint of its table, in words for the caller: the field is the column, or the one
 -- that the constraint is named after (<table>_<field>_check); what is wrong is the constraint's comment.
---   table_name, column_name, constraint_name   as the server's diagnostics have them
+--   table_name, column_name, constraint_name   from the server's diagnostics
 -- Errors: PT422 validation_error, always.
 create or replace function app.refuse_violation(table_name text, column_name text, constraint_name text)
 returns void
@@ -34,7 +34,7 @@ end;
 $$;
 
 comment on function app.refuse_violation(text, text, text) is
-$$Refuses a row that a constraint refused, in the words of the constraint's comment.
+$$Refuses a row that violates a constraint, in the words of the constraint's comment.
 
 PT422: always.$$;
 revoke all on function app.refuse_violation(text, text, text) from public;

@@ -1,5 +1,5 @@
--- Refuses a call for a row that the user does not have: word for word the same whether it never was, was deleted, or is
--- another user's or tenant's.
+-- Refuses a call for a row that the user does not have, in the same words whether it never existed, was deleted, or
+-- belongs to another user or tenant.
 --   table_name   the table, such as memories
 --   id           the row
 --   field        where the caller named it
@@ -18,7 +18,7 @@ begin
         errcode = 'PT404',
         message = format('%s not found', _name),
         detail = concat_ws(' ', 'No', _name, resource_not_found.id, 'is the caller''s own.'),
-        hint = 'It never was, was deleted, or is somebody else''s.',
+        hint = 'It never existed, was deleted, or belongs to somebody else.',
         column = resource_not_found.field,
         constraint = _name || '_not_found';
 end;

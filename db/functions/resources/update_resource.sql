@@ -1,9 +1,9 @@
--- Changes a row of a table of what users own.
+-- Changes a row of a user-owned table.
 --   table_name       the table
 --   id               the row, by the column key
 --   fields           {column: value}; a null leaves the column as it was
 --   cleared_fields   columns to empty
--- Answers 200 with the row. Where nothing is given nothing is changed, not even updated_at.
+-- Returns 200 with the row. Where no field is given nothing changes, not even updated_at.
 -- Errors: PT404 <resource>_not_found; PT422 validation_error (app.refuse_violation).
 create or replace function app.update_resource(
     table_name text,
@@ -61,7 +61,7 @@ end;
 $$;
 
 comment on function app.update_resource(text, uuid, jsonb, text[], text) is
-$$Changes a row of a table of what users own, and answers 200 with it.
+$$Changes a row of a user-owned table, and returns 200 with it.
 
 PT404: the user has no such row, or it was deleted. PT422: a field is not valid.$$;
 revoke all on function app.update_resource(text, uuid, jsonb, text[], text) from public;

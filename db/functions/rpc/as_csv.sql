@@ -1,6 +1,6 @@
 -- JSON rows as CSV (RFC 4180, lines ended by \n).
 --   rows   an array of objects that all have the first one's keys, or of other values; anything else is the only row
--- Answers a line of names and a line for each row, without a last \n; '' when there is no row. Null is nothing at all
+-- Returns a line of names and a line for each row, without a last \n; '' when there is no row. Null is nothing at all
 -- and the empty text is "", so that the two can be told apart; objects and arrays are JSON text. What isn't an object
 -- is a column called value.
 create or replace function api.as_csv(rows json)

@@ -4,9 +4,9 @@
 -- "functions": [function]}, ordered by name and then by age:
 --   name, comment      as in the catalog; comment is never null
 --   is_volatile        false: it is stable or immutable, and may be called by GET
---   kind               what it answers: reply (api.reply), void, scalar, row (with columns) or record (without)
---   is_set             whether it answers any number of those
---   type               the type it answers
+--   kind               what it returns: reply (api.reply), void, scalar, row (with columns) or record (without)
+--   is_set             whether it returns any number of those
+--   type               the type it returns
 --   columns            [{name, type}] of a row; else []
 --   timeout_ms         its own statement_timeout; null: none
 --   parameters         [{name, type, is_required, is_variadic, default}] that go in; an unnamed one has the name ""
@@ -108,7 +108,7 @@ as $$
         group by parameter.function_id
     ),
 
-    answered as (
+    returned as (
         select
             parameter.function_id,
             jsonb_agg(
@@ -154,13 +154,13 @@ as $$
                         'kind', case
                             when callable.prorettype = 'void'::regtype then 'void'
                             when callable.prorettype = 'api.reply'::regtype and not callable.proretset then 'reply'
-                            when answered.columns is not null then 'row'
+                            when returned.columns is not null then 'row'
                             when described.description ->> 'kind' = 'row' then 'record'
                             else 'scalar'
                         end,
                         'is_set', callable.proretset,
                         'type', described.description,
-                        'columns', coalesce(answered.columns, '[]'),
+                        'columns', coalesce(returned.columns, '[]'),
                         'timeout_ms', (
                             select
                                 case
@@ -181,7 +181,7 @@ as $$
     from callable
     inner join described on described.type_id = callable.prorettype
     left join signature on signature.function_id = callable.oid
-    left join answered on answered.function_id = callable.oid
+    left join returned on returned.function_id = callable.oid
     where
         not coalesce(signature.is_pseudo, false)
         and (described.type_type <> 'p' or callable.prorettype in ('void'::regtype, 'record'::regtype))

@@ -1,5 +1,5 @@
--- The number of the last deploy that changed something, for those who keep what api.catalog() answered.
--- Answers deployment.state.catalog_version.
+-- The number of the last deploy that changed something, for those who cache what api.catalog() returned.
+-- Returns deployment.state.catalog_version.
 create or replace function api.catalog_version()
 returns bigint
 language sql

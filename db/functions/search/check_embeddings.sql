@@ -1,4 +1,4 @@
--- Refuses what needs embeddings where there can't be any: on a server without the extension vector (pgvector).
+-- Refuses what needs embeddings on a server without the extension vector (pgvector).
 -- Errors: PT501 embeddings_not_configured.
 create or replace function app.check_embeddings()
 returns void

@@ -1,15 +1,15 @@
--- The memories of the caller's that are nearest in meaning, the nearest first.
---   tenant_id, user_id   the caller's tenant and user, already applied to the transaction
---   embedding            of what is searched for
+-- The caller's memories that are nearest in meaning, the nearest first.
+--   tenant_id, user_id   the caller's tenant and user, already set in the transaction
+--   embedding            the embedding of what is searched for
 --   embedding_model      the model that made it: only its embeddings are compared
---   maximum              how many at most
--- Answers ids with their cosine distance, which is under 0.8: what is farther is not near at all. A memory whose
--- content has changed since its embedding was made is not among them.
+--   maximum              how many to return at most
+-- Returns ids with their cosine distance, which is under 0.8: anything farther is not near at all. A memory whose
+-- content has changed since its embedding was computed is not among them.
 -- Errors: PT501 embeddings_not_configured, the server has no pgvector.
 --
--- All embeddings of the user are compared: it is exact, and an index on nearness would find the nearest of all tenants,
--- among which a user's own are few. One process does it: others would take as much longer in sum as they are quicker.
--- Type and operator are named in strings, as they aren't there on every server.
+-- All embeddings of the user are compared: that is exact, and an index on nearness would find the nearest of all
+-- tenants, among which a user's are few. One process does it: parallel workers would cost more in total than they save.
+-- Type and operator are named in strings, as not every server has them.
 create or replace function app.find_near_memories(
     tenant_id uuid,
     user_id uuid,
@@ -71,7 +71,7 @@ end;
 $$;
 
 comment on function app.find_near_memories(uuid, uuid, real[], text, integer) is
-$$The memories of the caller's that are nearest in meaning, the nearest first.
+$$The caller's memories that are nearest in meaning, the nearest first.
 
 PT501: the server has no pgvector.$$;
 revoke all on function app.find_near_memories(uuid, uuid, real[], text, integer) from public;

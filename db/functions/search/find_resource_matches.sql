@@ -1,24 +1,24 @@
--- What a search finds in one table, for the caller to read the rows by, through the policies:
+-- What a search finds in one table. The caller reads the rows by their ids, through the policies:
 --   app.find_memory_matches, find_message_matches, find_task_matches, find_card_matches: the ids of the best matches,
 --   with their rank, the best first
---   app.find_task_names, find_card_names: the ids of what looks by its name most like what is searched for, with the
---   similarity, from 0.5 to 1, the best first; what the words of q find is left out
+--   app.find_task_names, find_card_names: the ids of those whose names look most like q, with the similarity, from
+--   0.5 to 1, the best first; what the words of q find is left out
 -- They take
---   tenant_id, user_id   the caller's tenant and user, already applied to the transaction; for others nothing is found
+--   tenant_id, user_id   the caller's tenant and user, already set in the transaction; for others nothing is found
 --   query or q           what is searched for: its words, as websearch_to_tsquery reads them, or the text itself
---   maximum              how many at most
--- They are made of one text each, with the table's names in it, and not when they are called: so a session keeps their
--- plans, and to plan takes as long as to search.
+--   maximum              how many to return at most
+-- They are generated from one text each, with the table's names in it, here and not when they are called: so a session
+-- keeps their plans, as planning takes as long as searching.
 --
--- To rank all that a common word is in would take longer than anybody waits: so the newest are ranked, fifty candidates
--- for each match asked for, and there are two ways to them. What at least every fiftieth of the newest rows has, and
--- what no index can find, such as all that lacks a word, is looked for among the newest rows, down the key. Everything
--- else is found by the index on words. The planner can't know how many rows that are: it must neither read the table
--- through nor go down the key past rows without the word. (What is set here is as before when the function ends, as it
--- is among its own settings.) And a plan may be as old as the session, of a time when the table was empty: the rows are
--- named in a form that no other index knows.
--- Tasks' titles and cards' names have an index on their trigrams. Of those that look like what is searched for, the
--- best of ten for each that is asked for are found.
+-- Ranking everything that has a common word would take too long: so the newest are ranked, fifty candidates for each
+-- match requested, and there are two ways to find them. What at least every fiftieth of the newest rows has, and what
+-- no index can find, such as everything without a word, is looked for among the newest rows, down the key. Everything
+-- else is found by the index on words. The planner can't know how many rows those are: it must neither scan the table
+-- nor go down the key past rows without the word. (Settings changed here are restored when the function ends, as they
+-- are among the function's settings.) And a plan may be as old as the session, from a time when the table was empty:
+-- the rows are named in a form that no other index knows.
+-- Tasks' titles and cards' names have an index on their trigrams. For each match requested, ten that look like q are
+-- compared.
 --
 -- They run as the finder, as behind a policy that compares anything "@@" can't be an index condition (see
 -- app.find_cards).
@@ -76,7 +76,7 @@ set enable_indexscan = on
 set enable_bitmapscan = off
 as $function$
 declare
-    -- Where this is empty the index would be read through.
+    -- With an empty query the whole index would be read.
     _has_index constant boolean := querytree(%1$I.query) not in ('', 'T');
     _candidates constant integer := 50 * %1$I.maximum;
     _found integer := 0;
@@ -184,8 +184,8 @@ begin
         return;
     end if;
 
-    -- Its own lets no slip in a short name pass. Until the transaction ends: a function can't have a setting of a
-    -- library that is not loaded yet.
+    -- The default lets no typing error in a short name pass. Set until the transaction ends: a function can't have a
+    -- setting of a library that is not loaded yet.
     perform set_config('pg_trgm.word_similarity_threshold', '0.5', true);
 
     return query

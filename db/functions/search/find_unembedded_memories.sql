@@ -1,11 +1,10 @@
--- Memories of a tenant's users that have no embedding by a model, or one of an older content; in the order of user and
--- id.
+-- Memories of a tenant's users that have no embedding by a model, or one of older content; ordered by user and id.
 --   tenant_id       the tenant
 --   model           the model's name
---   after_user_id   only memories behind this user's after_id, the last of the step before; null: from the start
+--   after_user_id   only memories after this user's after_id, the last of the previous step; null: from the start
 --   after_id        null: from the start
---   maximum         how many at most, 1 to 1,000
--- Answers what to embed, and the SHA-256 to store with it.
+--   maximum         how many to return at most, 1 to 1,000
+-- Returns what to embed, and the SHA-256 to store with it.
 -- Errors: 22023, maximum is out of range; PT501 embeddings_not_configured, the server has no pgvector.
 create or replace function app.find_unembedded_memories(
     tenant_id uuid,

@@ -1,6 +1,6 @@
--- Makes cards ready for searches, tenant by tenant, so that their next searches needn't: see app.index_cards.
---   maximum_cards   how many at most, but for the rest of a batch that was stored at once
--- Answers how many it worked off: fewer than maximum_cards: none are left for now.
+-- Makes cards findable by search, tenant by tenant, so that their next searches don't have to: see app.index_cards.
+--   maximum_cards   how many to process at most, save for the rest of a batch that was stored at once
+-- Returns how many it processed; fewer than maximum_cards means that none are left for now.
 create or replace function app.index_all_cards(maximum_cards integer default 1000)
 returns bigint
 language plpgsql
@@ -26,8 +26,8 @@ end;
 $$;
 
 comment on function app.index_all_cards(integer) is
-$$Makes cards ready for searches, tenant by tenant.
+$$Makes cards findable by search, tenant by tenant.
 
-Answers how many it worked off; fewer than maximum_cards: none are left for now.$$;
+Returns how many it processed; fewer than maximum_cards means that none are left for now.$$;
 revoke all on function app.index_all_cards(integer) from public;
 grant execute on function app.index_all_cards(integer) to cardbase_maintenance;

@@ -1,10 +1,11 @@
--- Makes a tenant's cards that were stored, changed or deleted since then found, or no longer found, by searches.
---   tenant_id       the tenant, already applied to the transaction
---   maximum_cards   how many at most, but for the rest of a batch that was stored at once
--- Answers how many it worked off: fewer than maximum_cards: none are left for now. In a read-only transaction: none.
+-- Brings the search index of a tenant's cards up to date with those that were stored, changed or deleted since.
+--   tenant_id       the tenant, already set in the transaction
+--   maximum_cards   how many to process at most, save for the rest of a batch that was stored at once
+-- Returns how many it processed; fewer than maximum_cards means that none are left for now. A read-only transaction
+-- processes none.
 --
--- An entry is removed in the transaction that has done its work. Who comes while another is at it waits, and finds it
--- done. Of a card that changes meanwhile, the version decides which text stays.
+-- An entry is removed in the transaction that has processed it. A concurrent call waits, and finds it done. Of a card
+-- that changes meanwhile, the version decides which text stays.
 create or replace function app.index_cards(tenant_id uuid, maximum_cards integer default 1000)
 returns bigint
 language plpgsql
@@ -94,8 +95,8 @@ end;
 $$;
 
 comment on function app.index_cards(uuid, integer) is
-$$Makes a tenant's cards that were stored, changed or deleted since then found, or no longer found, by searches.
+$$Brings the search index of a tenant's cards up to date.
 
-Answers how many it worked off; fewer than maximum_cards: none are left for now.$$;
+Returns how many it processed; fewer than maximum_cards means that none are left for now.$$;
 revoke all on function app.index_cards(uuid, integer) from public;
 grant execute on function app.index_cards(uuid, integer) to cardbase_api, cardbase_maintenance;

@@ -1,20 +1,20 @@
 -- Searches the caller's memories, messages and tasks, and the tenant's cards.
 --   tenant_id, user_id   the caller's tenant and user
 --   q                    what is searched for, 1 to 500 characters: words, "phrases", or, -without
---   types                only in these of app.search_types, also in the singular, as answers name them; null: in all
---   limit                how many matches at most, 1 to 100; null: 20
+--   types                only these of app.search_types, also in the singular, as matches name them; null: all
+--   limit                at most this many matches, 1 to 100; null: 20
 --   mode                 text: by words and names; hybrid: memories also by nearness in meaning; null: text
 --   embedding            of q, for hybrid: 1 to 16,000 numbers
 --   embedding_model      the model that made it
--- Answers 200 with the matches, best first, as {"type", "id", "title", "snippet", "highlight", "rank", "created_at"},
+-- Returns 200 with the matches, best first, as {"type", "id", "title", "snippet", "highlight", "rank", "created_at"},
 -- and meta {"mode", "types", "limit", "count"}. title is null where there is none; highlight is HTML, as
 -- app.search_excerpt makes it.
--- Cards that were stored since the last search are made ready to be found first: see app.index_cards.
--- Errors: PT401 unauthenticated, the caller is no user; PT422 validation_error; PT501 embeddings_not_configured, the
+-- Cards that were stored since the last search are indexed first: see app.index_cards.
+-- Errors: PT401 unauthenticated, the caller is not a user; PT422 validation_error; PT501 embeddings_not_configured, the
 -- server has no pgvector.
 --
 -- hybrid puts two lists together by reciprocal rank fusion: a match's rank is the sum of 1 / (60 + its place) over the
--- lists it is in. Ranks compare within one answer only.
+-- lists it is in. Ranks are comparable within one response only.
 create or replace function api.search(
     tenant_id uuid,
     user_id uuid,
@@ -37,7 +37,7 @@ declare
     _limit constant integer := coalesce(search."limit", 20);
     _mode constant text := coalesce(search.mode, 'text');
     _query constant tsquery := websearch_to_tsquery('pg_catalog.english', left(search.q, 500));
-    -- Two lists fuse well only where both are long.
+    -- Fusion works well only where both lists are long.
     _maximum constant integer := case _mode when 'hybrid' then greatest(_limit, 50) else _limit end;
     _types text[];
     _type text;
@@ -50,7 +50,7 @@ begin
             errcode = 'PT422',
             message = 'q is not valid',
             detail = 'Expected 1 to 500 characters, not only white space.',
-            hint = 'Send what is searched for.',
+            hint = 'Send the words to search for.',
             column = 'q',
             constraint = 'validation_error';
     end if;
@@ -118,7 +118,7 @@ begin
         from worded
     ),
 
-    -- Where words find less than was asked for, names follow, behind all that words found.
+    -- Where words find less than was requested, names follow, behind everything that words found.
     named as (
         select
             'tasks' as table_name,
@@ -265,10 +265,10 @@ Finds the caller's own memories, messages and tasks, and the tenant's cards, the
 all have to be found in whatever form, "phrases", or between two of them, and -words that must not be found; where words
 find little, titles and names that look like q follow. types narrows the search: memories, messages, tasks, cards. limit
 is 1 to 100, else 20. In each match, snippet is plain text and highlight is the same as HTML, with the words found in
-mark elements and everything else escaped. Ranks compare within one answer. mode hybrid also finds memories that are near
-in meaning; it needs pgvector in the database, and embeddings.
+mark elements and everything else escaped. Ranks are comparable within one response. mode hybrid also finds memories
+that are near in meaning; it needs pgvector in the database, and embeddings.
 
-PT401: the caller is no user. PT422: q, types, limit or mode is not valid. PT501: there is no hybrid search here.$$;
+PT401: the caller is not a user. PT422: q, types, limit or mode is not valid. PT501: there is no hybrid search here.$$;
 alter function api.search(uuid, uuid, text, text[], integer, text, real[], text) owner to cardbase_api;
 revoke all on function api.search(uuid, uuid, text, text[], integer, text, real[], text) from public;
 grant execute on function api.search(uuid, uuid, text, text[], integer, text, real[], text)

@@ -1,9 +1,9 @@
 -- The part of a text that a search found it by, in two forms: {"snippet", "highlight"}.
---   body    the text; one of up to 200 characters is shown as a whole, and of one with more than 10,000 only those are
---           looked at, as that takes time
+--   body    the text; up to 200 characters are shown as a whole, and only the first 10,000 are searched, as that takes
+--           time
 --   query   what was searched for
 -- snippet is plain text. highlight is the same as HTML, with <mark> around each word found and everything else escaped,
--- so that a page may show it whatever the text has in it.
+-- so that a page may show it whatever the text contains.
 create or replace function app.search_excerpt(body text, query tsquery)
 returns jsonb
 language plpgsql
@@ -12,7 +12,7 @@ parallel safe
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    -- Marked by characters that the text is rid of first, so that only words found are marked in the end.
+    -- Marked by characters that are removed from the text first, so that only words found are marked in the end.
     _marked constant text := ts_headline(
         'pg_catalog.english',
         replace(replace(left(search_excerpt.body, 10000), e'\x01', ''), e'\x02', ''),

@@ -1,5 +1,5 @@
--- What can be searched: the tables, by which callers name the kinds of things they look for. The one list that the
--- functions of search share.
+-- What can be searched: the tables, by whose names callers choose what to search. The one list that the functions of
+-- search share.
 create or replace function app.search_types()
 returns text[]
 language sql

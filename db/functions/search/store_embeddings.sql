@@ -1,10 +1,10 @@
--- Stores embeddings of memories, in place of older ones.
+-- Stores embeddings of memories, replacing older ones.
 --   tenant_id        the tenant
 --   model            the name of the model that made them
---   user_ids, ids    whose they are, and of which memories
---   content_hashes   as app.find_unembedded_memories answered them
+--   user_ids, ids    the memories that they are of
+--   content_hashes   as app.find_unembedded_memories returned them
 --   embeddings       each as pgvector writes a vector: [0.25,-0.5,…]
--- The four arrays are equally long. Answers how many were stored: a memory that is gone is passed over.
+-- The four arrays have the same length. Returns how many were stored: a memory that is gone is skipped.
 -- Errors: PT501 embeddings_not_configured, the server has no pgvector; 22P02 and 22000, something is not an embedding.
 create or replace function app.store_embeddings(
     tenant_id uuid,
@@ -26,7 +26,7 @@ begin
     perform set_config('app.current_tenant_id', store_embeddings.tenant_id::text, true);
     perform app.check_embeddings();
 
-    -- In the order of the key, so that two at once can't deadlock.
+    -- In the order of the key, so that two concurrent calls can't deadlock.
     execute format(
         $sql$
         insert into app.memory_embeddings as stored (tenant_id, user_id, memory_id, model, content_hash, embedding)
@@ -70,7 +70,7 @@ end;
 $$;
 
 comment on function app.store_embeddings(uuid, text, uuid[], uuid[], bytea[], text[]) is
-$$Stores embeddings of memories, in place of older ones, and answers how many.
+$$Stores embeddings of memories, replacing older ones, and returns how many.
 
 PT501: the server has no pgvector. 22P02, 22000: something is not an embedding.$$;
 alter function app.store_embeddings(uuid, text, uuid[], uuid[], bytea[], text[]) owner to cardbase_maintenance;

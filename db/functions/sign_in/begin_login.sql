@@ -1,10 +1,10 @@
--- Counts an attempt to sign in, and finds what the password is to be held against.
+-- Counts an attempt to sign in, and finds the hash to compare the password with.
 --   email                   as sent
 --   address                 where the attempt comes from
 --   attempts_per_account    how many may fail within 15 minutes: for one email address, known or not,
 --   attempts_per_address    and from one network address
--- Answers 200 {"tenant_id", "user_id", "password_hash"}, with a null for a body when nobody has the email address; 429
--- with Retry-After. An answer and not a refusal: what was counted has to stay.
+-- Returns 200 {"tenant_id", "user_id", "password_hash"}, with a null body when nobody has the email address; 429 with
+-- Retry-After. A reply and not an error: what was counted has to stay.
 create or replace function api.begin_login(
     email text,
     address text,
@@ -34,10 +34,10 @@ end;
 $$;
 
 comment on function api.begin_login(text, text, integer, integer) is
-$$Counts an attempt to sign in, and finds what the password is to be held against.
+$$Counts an attempt to sign in, and finds the hash to compare the password with.
 
 @internal
-Answers 200, or 429 and how long to wait.$$;
+Returns 200, or 429 and how long to wait.$$;
 alter function api.begin_login(text, text, integer, integer) owner to cardbase_api;
 revoke all on function api.begin_login(text, text, integer, integer) from public;
 grant execute on function api.begin_login(text, text, integer, integer) to cardbase_gateway;

@@ -1,7 +1,7 @@
--- Counts a registration from an address, before its password is hashed: hashing is what costs.
+-- Counts a registration from an address, before its password is hashed: hashing is the expensive part.
 --   address                where it comes from
---   attempts_per_address   how many are let pass from one address within 15 minutes
--- Answers 200, or 429 with Retry-After. An answer and not a refusal: what was counted has to stay.
+--   attempts_per_address   how many are allowed from one address within 15 minutes
+-- Returns 200, or 429 with Retry-After. A reply and not an error: what was counted has to stay.
 create or replace function api.begin_registration(address text, attempts_per_address integer)
 returns api.reply
 language plpgsql
@@ -28,7 +28,7 @@ comment on function api.begin_registration(text, integer) is
 $$Counts a registration from an address.
 
 @internal
-Answers 200, or 429 and how long to wait.$$;
+Returns 200, or 429 and how long to wait.$$;
 alter function api.begin_registration(text, integer) owner to cardbase_api;
 revoke all on function api.begin_registration(text, integer) from public;
 grant execute on function api.begin_registration(text, integer) to cardbase_gateway;

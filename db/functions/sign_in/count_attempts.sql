@@ -1,9 +1,9 @@
--- Counts an attempt to sign in, or to register, before it is looked at: attempts at the same time count, too.
+-- Counts an attempt to sign in, or to register, before it is examined, so that concurrent attempts count, too.
 --   subjects         what to count it for: texts such as "account:…" and "address:…"
---   maximums         how many of each are let pass within the window, which begins with the first
+--   maximums         how many of each are allowed within the window, which begins with the first
 --   window_seconds   how long the window is
--- Answers null, or the seconds until the window ends of a subject that has had its share.
--- What is kept is a hash: the table tells nobody who tried.
+-- Returns null, or the seconds until the window ends of a subject that has used its attempts up.
+-- Only a hash is stored: the table doesn't reveal who tried.
 create or replace function app.count_attempts(subjects text[], maximums integer[], window_seconds integer)
 returns integer
 language plpgsql
@@ -35,7 +35,7 @@ begin
             set
                 attempts = case
                     when standing.expires_at <= _now then 1
-                    -- It only matters that it is too many: no attempt can overflow the counter.
+                    -- Beyond the maximum the number doesn't matter, and must not overflow.
                     else least(standing.attempts, 1000000) + 1
                 end,
                 expires_at = case when standing.expires_at <= _now then excluded.expires_at else standing.expires_at end
@@ -56,7 +56,7 @@ end;
 $$;
 
 comment on function app.count_attempts(text[], integer[], integer) is
-$$Counts an attempt to sign in or to register; answers the seconds to wait where there were too many, else null.$$;
+$$Counts an attempt to sign in or to register; returns the seconds to wait where there were too many, else null.$$;
 alter function app.count_attempts(text[], integer[], integer) owner to cardbase_authenticator;
 revoke all on function app.count_attempts(text[], integer[], integer) from public;
 grant execute on function app.count_attempts(text[], integer[], integer) to cardbase_api;

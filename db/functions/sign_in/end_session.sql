@@ -1,7 +1,7 @@
--- Signs out: the refresh token's family is revoked; without a token all of the user's.
+-- Signs out: the refresh token's family is revoked; without a token, all of the user's.
 --   tenant_id, user_id   whose token it is; the token itself says so
 --   token_hash           SHA-256 of the token; null: of all the user's
--- Answers 204, also for a token that is none: there is nothing to tell about it.
+-- Returns 204, also for an unknown token: nothing is revealed about it.
 create or replace function api.end_session(tenant_id uuid, user_id uuid, token_hash bytea)
 returns api.reply
 language plpgsql
@@ -31,7 +31,7 @@ end;
 $$;
 
 comment on function api.end_session(uuid, uuid, bytea) is
-$$Signs out: the refresh token and all of its family are good no more; without a token, all of the user's.
+$$Signs out: the refresh token and all of its family are no longer valid; without a token, all of the user's.
 
 @internal$$;
 alter function api.end_session(uuid, uuid, bytea) owner to cardbase_api;

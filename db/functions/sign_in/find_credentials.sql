@@ -1,7 +1,7 @@
 -- What the user of an email address signs in with: the one way from an address to a tenant.
 --   email   in lower case
--- Answers {"tenant_id", "user_id", "password_hash"}, or null when nobody has the address. Of other users, and of
--- whatever else a tenant has, it sees nothing: its role reads the table of credentials alone.
+-- Returns {"tenant_id", "user_id", "password_hash"}, or null when nobody has the address. It sees nothing else of
+-- a tenant: its role reads only the table of credentials.
 create or replace function app.find_credentials(email text)
 returns jsonb
 language sql

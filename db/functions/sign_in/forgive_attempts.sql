@@ -1,6 +1,6 @@
 -- Takes back what app.count_attempts counted for an attempt that was right: only failures add up.
---   account   its subject is forgotten, with the failures before
---   address   its subject's count goes down by this one attempt: failures at other accounts stay
+--   account   its subject is removed, with the failures before
+--   address   its subject's count goes down by this one attempt: failures for other accounts stay
 create or replace function app.forgive_attempts(account text, address text)
 returns void
 language plpgsql

@@ -1,8 +1,8 @@
--- Begins a family of refresh tokens with its first, for a user just proved to be who it is.
+-- Begins a family of refresh tokens with its first, for a user who has just been authenticated.
 --   token_hash   SHA-256 of the token
---   valid_days   for how long it is good
--- For the tenant and user of the transaction, applied by app.set_caller. Not through app.create_resource: a token is
--- nothing that is shown.
+--   valid_days   how long it is valid
+-- For the tenant and user of the transaction, as app.set_caller set them. It doesn't use app.create_resource: a token
+-- is never shown.
 create or replace function app.open_session(token_hash bytea, valid_days integer)
 returns void
 language plpgsql

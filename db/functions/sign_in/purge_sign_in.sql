@@ -1,8 +1,9 @@
--- Removes expired refresh tokens and outlived counts of attempts to sign in, of all tenants, a bounded number per call.
---   maximum_rows   how many at most, 1 to 100,000
--- Answers how many were removed; fewer than maximum_rows: none are left for now.
+-- Removes expired refresh tokens and expired counters of attempts to sign in, of all tenants, a bounded number per
+-- call.
+--   maximum_rows   how many to remove at most, 1 to 100,000
+-- Returns how many were removed; fewer than maximum_rows means that none are left for now.
 -- Errors: 22023, maximum_rows is out of range.
--- Rows that a request is just at are passed over, not waited for. Several purges at once share the work.
+-- Rows that a request has locked are skipped, not waited for. Several purges at once share the work.
 create or replace function app.purge_sign_in(maximum_rows integer default 1000)
 returns bigint
 language plpgsql
@@ -60,9 +61,9 @@ end;
 $$;
 
 comment on function app.purge_sign_in(integer) is
-$$Removes expired refresh tokens and outlived counts of attempts to sign in, a bounded number per call.
+$$Removes expired refresh tokens and expired counters of attempts to sign in, a bounded number per call.
 
-Answers how many were removed. 22023: maximum_rows is not between 1 and 100,000.$$;
+Returns how many were removed. 22023: maximum_rows is not between 1 and 100,000.$$;
 alter function app.purge_sign_in(integer) owner to cardbase_maintenance;
 revoke all on function app.purge_sign_in(integer) from public;
 grant execute on function app.purge_sign_in(integer) to cardbase_worker;

@@ -2,11 +2,11 @@
 --   tenant_id, user_id   whose token it is; the token itself says so, and only theirs are looked at
 --   token_hash           SHA-256 of the token
 --   next_token_hash      SHA-256 of the next
---   valid_days           for how long the next is good
--- Answers 200 with the user; or 401 when the token is none, has expired or was revoked, and when it was used before:
--- then either the thief or the owner came second, and all of the family is revoked. An answer and not a refusal, which
--- would undo just that.
--- Of two exchanges at once, one: the other waits for the row and then finds the token used.
+--   valid_days           how long the next one is valid
+-- Returns 200 with the user; or 401 when the token is unknown, has expired or was revoked, and when it was used before:
+-- then either a thief or the owner came second, and the whole family is revoked. A reply and not an error, which would
+-- undo just that.
+-- Of two concurrent exchanges one succeeds: the other waits for the row and then finds the token used.
 create or replace function api.refresh_session(
     tenant_id uuid,
     user_id uuid,
@@ -69,7 +69,7 @@ comment on function api.refresh_session(uuid, uuid, bytea, bytea, integer) is
 $$Exchanges a refresh token for the next one of its family.
 
 @internal
-Answers 200, or 401: the token is not valid. One that was used before revokes its family.$$;
+Returns 200, or 401: the token is not valid. One that was used before revokes its family.$$;
 alter function api.refresh_session(uuid, uuid, bytea, bytea, integer) owner to cardbase_api;
 revoke all on function api.refresh_session(uuid, uuid, bytea, bytea, integer) from public;
 grant execute on function api.refresh_session(uuid, uuid, bytea, bytea, integer) to cardbase_gateway;

@@ -1,11 +1,11 @@
--- Makes a new user, and signs it in.
---   tenant_id       the tenant it belongs to; whether the caller may say so is the gateway's to prove
---   email           at most 254 characters; nobody else's in any tenant, in whatever case
+-- Creates a user, and signs it in.
+--   tenant_id       the tenant it belongs to; the gateway checks whether the caller may choose it
+--   email           at most 254 characters; unique among all tenants, whether in upper or lower case
 --   password_hash   an argon2id hash, in its own encoding
 --   display_name    1 to 100 characters; null: none
 --   token_hash      SHA-256 of its first refresh token
---   valid_days      for how long that token is good
--- Answers 201 with the user.
+--   valid_days      how long that token is valid
+-- Returns 201 with the user.
 -- Errors: PT409 conflict, somebody has the email address; PT422 validation_error.
 create or replace function api.register_user(
     tenant_id uuid,
@@ -49,7 +49,7 @@ end;
 $$;
 
 comment on function api.register_user(uuid, text, text, text, bytea, integer) is
-$$Makes a new user, and signs it in.
+$$Creates a user, and signs it in.
 
 @internal
 PT409: somebody has the email address. PT422: a field is not valid.$$;

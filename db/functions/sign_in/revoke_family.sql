@@ -1,8 +1,8 @@
 -- Revokes a family of refresh tokens: what one sign-in led to.
--- For the tenant and user of the transaction, applied by app.set_caller.
+-- For the tenant and user of the transaction, as app.set_caller set them.
 --
--- A token that another transaction is just adding is missed by an update alone. It can't be: whoever adds one has
--- locked the one before, which is of the family, and the update waits for it; so it is run until nothing is left.
+-- One update alone would miss a token that another transaction is adding. Whoever adds one has locked its predecessor,
+-- which is of the family, so the update waits for it: it is repeated until nothing is left.
 create or replace function app.revoke_family(family_id uuid)
 returns void
 language plpgsql

@@ -1,9 +1,9 @@
--- Signs a user in whose password was right.
---   tenant_id, user_id   as api.begin_login answered
---   email, address       as api.begin_login was given: the attempt is forgiven
+-- Signs in a user whose password was right.
+--   tenant_id, user_id   as api.begin_login returned
+--   email, address       as given to api.begin_login: the attempt is forgiven
 --   token_hash           SHA-256 of the first refresh token
 --   valid_days           for how long that token is good
--- Answers 200 with the user.
+-- Returns 200 with the user.
 -- Errors: PT404 user_not_found, the user was deleted meanwhile.
 create or replace function api.start_session(
     tenant_id uuid,
@@ -29,7 +29,7 @@ end;
 $$;
 
 comment on function api.start_session(uuid, uuid, text, text, bytea, integer) is
-$$Signs a user in whose password was right.
+$$Signs in a user whose password was right.
 
 @internal
 PT404: the user was deleted.$$;

@@ -1,8 +1,9 @@
--- Keeps what a new user signs in with.
+-- Stores what a new user signs in with.
 --   email                in lower case
 --   password_hash        an argon2id hash, in its own encoding
 --   tenant_id, user_id   the user
--- Answers whether it was kept: false when somebody has the address. Of two at once, one: the key decides.
+-- Returns whether it was stored: false when somebody has the address. Of two concurrent calls one succeeds: the key
+-- decides.
 create or replace function app.store_credentials(email text, password_hash text, tenant_id uuid, user_id uuid)
 returns boolean
 language plpgsql
@@ -25,7 +26,7 @@ end;
 $$;
 
 comment on function app.store_credentials(text, text, uuid, uuid) is
-$$Keeps what a new user signs in with; answers false when somebody has the email address.$$;
+$$Stores what a new user signs in with; returns false when somebody has the email address.$$;
 alter function app.store_credentials(text, text, uuid, uuid) owner to cardbase_authenticator;
 revoke all on function app.store_credentials(text, text, uuid, uuid) from public;
 grant execute on function app.store_credentials(text, text, uuid, uuid) to cardbase_api;

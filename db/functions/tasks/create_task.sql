@@ -1,12 +1,12 @@
--- Creates a task of the caller's.
+-- Creates a task for the caller.
 --   tenant_id, user_id   the caller's tenant and user
 --   title                1 to 500 characters
 --   description          1 to 20,000 characters
 --   status               pending, in_progress, completed or cancelled; null: pending
 --   priority             low, medium, high or urgent; null: medium
 --   due_at               when it has to be done
--- Answers 201 with the task.
--- Errors: PT401 unauthenticated, the caller is no user; PT422 validation_error.
+-- Returns 201 with the task.
+-- Errors: PT401 unauthenticated, the caller is not a user; PT422 validation_error.
 create or replace function api.create_task(
     tenant_id uuid,
     user_id uuid,
@@ -44,7 +44,7 @@ $$Creates a task.
 status is pending, in_progress, completed or cancelled, else pending; priority is low, medium, high or urgent, else
 medium.
 
-PT401: the caller is no user. PT422: a field is not valid.$$;
+PT401: the caller is not a user. PT422: a field is not valid.$$;
 alter function api.create_task(uuid, uuid, text, text, text, text, timestamptz) owner to cardbase_api;
 revoke all on function api.create_task(uuid, uuid, text, text, text, text, timestamptz) from public;
 grant execute on function api.create_task(uuid, uuid, text, text, text, text, timestamptz)

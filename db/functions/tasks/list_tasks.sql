@@ -3,8 +3,8 @@
 --   page, per_page       the page, from 1, and how many fit on it, 1 to 1,000
 --   status               only of this status; null: all
 --   priority             only of this priority; null: all
--- Answers 200 with the tasks of the page, and meta {page, per_page, total, total_pages}.
--- Errors: PT401 unauthenticated, the caller is no user; PT422 validation_error.
+-- Returns 200 with the tasks of the page, and meta {page, per_page, total, total_pages}.
+-- Errors: PT401 unauthenticated, the caller is not a user; PT422 validation_error.
 create or replace function api.list_tasks(
     tenant_id uuid,
     user_id uuid,
@@ -34,9 +34,9 @@ $$;
 comment on function api.list_tasks(uuid, uuid, integer, integer, text, text) is
 $$Lists tasks, newest first, a page at a time.
 
-Filters narrow the list: status, priority. Answers the page and in meta page, per_page, total, total_pages.
+Filters narrow the list: status, priority. Returns the page and in meta page, per_page, total, total_pages.
 
-PT401: the caller is no user. PT422: page or per_page is out of range.$$;
+PT401: the caller is not a user. PT422: page or per_page is out of range.$$;
 alter function api.list_tasks(uuid, uuid, integer, integer, text, text) owner to cardbase_api;
 revoke all on function api.list_tasks(uuid, uuid, integer, integer, text, text) from public;
 grant execute on function api.list_tasks(uuid, uuid, integer, integer, text, text)

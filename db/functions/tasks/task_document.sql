@@ -1,4 +1,4 @@
--- A task as callers see it, in one place.
+-- A task as callers see it.
 create or replace function app.task_document(task app.tasks)
 returns jsonb
 language sql

@@ -1,4 +1,4 @@
--- Changes a task of the caller's.
+-- Changes one of the caller's tasks.
 --   tenant_id, user_id   the caller's tenant and user
 --   id                   the task
 --   title                1 to 500 characters
@@ -7,8 +7,8 @@
 --   priority             low, medium, high or urgent
 --   due_at               when it has to be done
 --   cleared_fields       fields to empty: description, due_at
--- A null leaves the field as it was. Answers 200 with the task.
--- Errors: PT401 unauthenticated, the caller is no user; PT404 task_not_found; PT422 validation_error.
+-- A null leaves the field as it was. Returns 200 with the task.
+-- Errors: PT401 unauthenticated, the caller is not a user; PT404 task_not_found; PT422 validation_error.
 create or replace function api.update_task(
     tenant_id uuid,
     user_id uuid,
@@ -45,9 +45,9 @@ end;
 $$;
 
 comment on function api.update_task(uuid, uuid, uuid, text, text, text, text, timestamptz, text[]) is
-$$Changes the fields given of a task and empties those that cleared_fields names.
+$$Changes the given fields of a task and empties those that cleared_fields names.
 
-PT401: the caller is no user. PT404: the caller has no such task, or it was deleted. PT422: a field is not valid.$$;
+PT401: the caller is not a user. PT404: the caller has no such task, or it was deleted. PT422: a field is not valid.$$;
 alter function api.update_task(uuid, uuid, uuid, text, text, text, text, timestamptz, text[]) owner to cardbase_api;
 revoke all on function api.update_task(uuid, uuid, uuid, text, text, text, text, timestamptz, text[]) from public;
 grant execute on function api.update_task(uuid, uuid, uuid, text, text, text, text, timestamptz, text[])

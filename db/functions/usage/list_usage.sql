@@ -2,13 +2,13 @@
 --   tenant_id   the caller's tenant
 --   card_id     the card
 --   limit       events on a page, 1 to 1,000; null: 50
---   cursor      next_cursor of the page before; null: the first page
--- Answers 200 {"events": [{"usage_id", "workflow_id", "workflow_type", "session_id", "used_at"}], "next_cursor"};
+--   cursor      next_cursor of the previous page; null: the first page
+-- Returns 200 {"events": [{"usage_id", "workflow_id", "workflow_type", "session_id", "used_at"}], "next_cursor"};
 -- next_cursor is null on the last page.
 -- Errors: PT404 card_not_found, for a deleted card, too, though its events stay; PT422 validation_error.
 --
--- Pages are cut as in api.list_cards. A repeat of a workflow counts as a use of the card but is no event, so there may
--- be fewer events than usage_count.
+-- Paging works as in api.list_cards. A repeat of a workflow counts as a use of the card but is not an event, so there
+-- may be fewer events than usage_count.
 create or replace function api.list_usage(
     tenant_id uuid,
     card_id uuid,
@@ -59,7 +59,7 @@ begin
             and event.card_id = list_usage.card_id
             and event.usage_id < _before
         order by event.usage_id desc
-        -- One more than asked for tells whether there is a next page.
+        -- One more than requested tells whether there is a next page.
         limit _limit + 1
     )
 
@@ -98,8 +98,8 @@ $$;
 comment on function api.list_usage(uuid, uuid, integer, text) is
 $$Lists the recorded uses of one card, newest first, a page at a time.
 
-Answers at most limit events (1 to 1,000, else 50) and next_cursor, null on the last page; send it as cursor for the
-next page. A repeat of a workflow counts as a use but is no event.
+Returns at most limit events (1 to 1,000, else 50) and next_cursor, null on the last page; send it as cursor for the
+next page. A repeat of a workflow counts as a use but is not an event.
 
 PT404: the tenant has no such card, or it was deleted. PT422: limit or cursor is not valid.$$;
 alter function api.list_usage(uuid, uuid, integer, text) owner to cardbase_api;

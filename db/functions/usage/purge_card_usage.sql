@@ -1,9 +1,9 @@
 -- Removes old usage events of all tenants, a bounded number per call.
---   retention_days   events are kept for so many days, 1 to 36,500
+--   retention_days   how many days events are kept, 1 to 36,500
 --   maximum_rows     how many to remove at most, 1 to 100,000
--- Answers how many were removed; fewer than maximum_rows: none are left for now.
+-- Returns how many were removed; fewer than maximum_rows means that none are left for now.
 -- Errors: 22023, a parameter is out of range.
--- The totals stay as they are. A workflow whose event is gone records one again when it uses the card again.
+-- The totals stay as they are. A workflow whose event was removed gets a new one when it uses the card again.
 -- Several purges at once share the work.
 create or replace function app.purge_card_usage(retention_days integer, maximum_rows integer default 1000)
 returns bigint
@@ -51,7 +51,7 @@ $$;
 comment on function app.purge_card_usage(integer, integer) is
 $$Removes old usage events of all tenants, a bounded number per call.
 
-Answers how many were removed; the totals stay. 22023: retention_days is not between 1 and 36,500, or maximum_rows not
+Returns how many were removed; the totals stay. 22023: retention_days is not between 1 and 36,500, or maximum_rows not
 between 1 and 100,000.$$;
 alter function app.purge_card_usage(integer, integer) owner to cardbase_maintenance;
 revoke all on function app.purge_card_usage(integer, integer) from public;

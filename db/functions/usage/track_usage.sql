@@ -4,13 +4,13 @@
 --   workflow_id     at most 255 characters; one event is recorded per card and workflow. Null: each call is an event
 --   workflow_type   at most 100 characters
 --   session_id      at most 255 characters
--- Answers 200 {"card_id", "usage_count", "last_used_at", "event_recorded"}, and the header X-Event-Recorded. A
+-- Returns 200 {"card_id", "usage_count", "last_used_at", "event_recorded"}, and the header X-Event-Recorded. A
 -- workflow's repeat records no event but still counts.
 -- Errors: PT404 card_not_found, PT422 validation_error.
 --
--- The total first, the event second, in every call (the event's row is made of the total's): whoever is second at a
--- card waits there, holding nothing of that card, and then finds the event's unique key free or taken. So the counts
--- are exact, and transactions of several calls can't deadlock as long as they use their cards in one order.
+-- The total comes first and the event second, in every call (the event's row is built from the total's): the second
+-- call for a card waits there, holding no lock on that card, and then finds the event's unique key free or taken. So
+-- the counts are exact, and transactions of several calls can't deadlock as long as they use their cards in one order.
 create or replace function api.track_usage(
     tenant_id uuid,
     card_id uuid,
@@ -39,7 +39,7 @@ begin
     perform app.check_length('session_id', track_usage.session_id, 255);
 
     with card as materialized (
-        -- The version is only asked for because no index has it: the planner would rather skip through an index that
+        -- The version is selected only because no index has it: the planner would rather skip through an index that
         -- has the rest than look the card up by its key.
         select
             cards.card_type,
@@ -123,7 +123,7 @@ $$;
 comment on function api.track_usage(uuid, uuid, text, text, text) is
 $$Counts one use of a card, and records it as an event.
 
-Answers usage_count, last_used_at and whether an event was recorded: one per card and workflow_id. A workflow's
+Returns usage_count, last_used_at and whether an event was recorded: one per card and workflow_id. A workflow's
 repeat records no event but still counts; without workflow_id every call is an event.
 
 PT404: the tenant has no such card. PT422: a text is too long.$$;

@@ -1,13 +1,13 @@
 -- The users of a tenant whose name or email address has a word that begins with a text, or one similar to it.
---   tenant_id   the tenant, already applied to the transaction; for any other nobody is found
+--   tenant_id   the tenant, already set in the transaction; for any other no users are found
 --   q           the text, in lower case
---   maximum     how many at most
--- Answers a JSON array of {id, display_name, avatar_url}, the most similar first: those with a word that begins so;
--- where there are none, those with one that is similar. Of very many candidates only some are compared.
+--   maximum     how many to return at most
+-- Returns a JSON array of {id, display_name, avatar_url}, the most similar first: those with a word that begins so;
+-- where there are none, those with a similar one. Of very many candidates only some are compared.
 --
--- Behind a policy neither "like" nor the operators of pg_trgm can be index conditions, so the finder looks past them,
--- and answers nothing that is not for the whole tenant. Names are found wherever the extension was put, hence "begin
--- atomic"; the extension's own threshold would let no slip in a short name pass.
+-- Behind a policy neither "like" nor the operators of pg_trgm can be index conditions, so it runs as the finder, and
+-- returns nothing that is not for the whole tenant. Its names are resolved wherever the extension was put, hence "begin
+-- atomic"; the extension's default threshold would let no typing error in a short name pass.
 do $do$
 begin
     perform set_config(
@@ -95,7 +95,7 @@ begin atomic
 end;
 
 comment on function app.find_users(uuid, text, integer) is
-$$The users of a tenant whose name or email address begins with a text or is similar to it, by what all may see.
+$$The users of a tenant whose name or email address begins with a text or is similar to it, with what all may see.
 
 Only for the tenant of the running transaction.$$;
 alter function app.find_users(uuid, text, integer) owner to cardbase_finder;

@@ -1,7 +1,7 @@
 -- Gets the caller's preferences; before they were ever changed, the defaults.
 --   tenant_id, user_id   the caller's tenant and user
--- Answers 200 {theme, language, email_notifications, push_notifications}.
--- Errors: PT401 unauthenticated, the caller is no user.
+-- Returns 200 {theme, language, email_notifications, push_notifications}.
+-- Errors: PT401 unauthenticated, the caller is not a user.
 create or replace function api.get_preferences(tenant_id uuid, user_id uuid)
 returns api.reply
 language plpgsql
@@ -36,7 +36,7 @@ $$;
 comment on function api.get_preferences(uuid, uuid) is
 $$Gets the caller's preferences; before they were ever changed, the defaults.
 
-PT401: the caller is no user.$$;
+PT401: the caller is not a user.$$;
 alter function api.get_preferences(uuid, uuid) owner to cardbase_api;
 revoke all on function api.get_preferences(uuid, uuid) from public;
 grant execute on function api.get_preferences(uuid, uuid) to cardbase_gateway, cardbase_service;

@@ -1,7 +1,8 @@
 -- Gets the caller's own profile.
 --   tenant_id, user_id   the caller's tenant and user
--- Answers 200 with the profile.
--- Errors: PT401 unauthenticated, the caller is no user; PT404 user_not_found: a user who signs in elsewhere has none.
+-- Returns 200 with the profile.
+-- Errors: PT401 unauthenticated, the caller is not a user; PT404 user_not_found, such as for a user who signs in
+-- elsewhere.
 create or replace function api.get_user(tenant_id uuid, user_id uuid)
 returns api.reply
 language plpgsql
@@ -19,7 +20,7 @@ $$;
 comment on function api.get_user(uuid, uuid) is
 $$Gets the caller's own profile.
 
-PT401: the caller is no user. PT404: there is no profile, as of a user who signs in elsewhere.$$;
+PT401: the caller is not a user. PT404: there is no profile, such as for a user who signs in elsewhere.$$;
 alter function api.get_user(uuid, uuid) owner to cardbase_api;
 revoke all on function api.get_user(uuid, uuid) from public;
 grant execute on function api.get_user(uuid, uuid) to cardbase_gateway, cardbase_service;

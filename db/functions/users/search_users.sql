@@ -1,9 +1,9 @@
 -- Searches the users of the caller's tenant by name or email address.
 --   tenant_id, user_id   the caller's tenant and user
---   q                    the beginning of a name or an address, or a name not quite spelled so; 1 to 100 characters
---   limit                how many at most, 1 to 50; null: 10
--- Answers 200 with a list of {id, display_name, avatar_url}, the best first: nothing else of another user is shown.
--- Errors: PT401 unauthenticated, the caller is no user; PT422 validation_error.
+--   q                    the beginning of a name or an address, or a similar name; 1 to 100 characters
+--   limit                how many to return at most, 1 to 50; null: 10
+-- Returns 200 with a list of {id, display_name, avatar_url}, the best first: nothing else of another user is shown.
+-- Errors: PT401 unauthenticated, the caller is not a user; PT422 validation_error.
 create or replace function api.search_users(tenant_id uuid, user_id uuid, q text, "limit" integer default 10)
 returns api.reply
 language plpgsql
@@ -35,9 +35,9 @@ $$;
 comment on function api.search_users(uuid, uuid, text, integer) is
 $$Searches the users of the caller's tenant by the beginning of a name or email address, or by a similar name.
 
-Answers at most limit users (1 to 50, else 10) by id, display_name and avatar_url, the best first.
+Returns at most limit users (1 to 50, else 10) by id, display_name and avatar_url, the best first.
 
-PT401: the caller is no user. PT422: q or limit is not valid.$$;
+PT401: the caller is not a user. PT422: q or limit is not valid.$$;
 alter function api.search_users(uuid, uuid, text, integer) owner to cardbase_api;
 revoke all on function api.search_users(uuid, uuid, text, integer) from public;
 grant execute on function api.search_users(uuid, uuid, text, integer) to cardbase_gateway, cardbase_service;

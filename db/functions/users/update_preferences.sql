@@ -4,8 +4,8 @@
 --   language               a language tag such as en or pt-BR
 --   email_notifications    whether to notify by email
 --   push_notifications     whether to notify on the user's devices
--- A null leaves the field as it was. Answers 200 with all preferences.
--- Errors: PT401 unauthenticated, the caller is no user; PT422 validation_error.
+-- A null leaves the field as it was. Returns 200 with all preferences.
+-- Errors: PT401 unauthenticated, the caller is not a user; PT422 validation_error.
 create or replace function api.update_preferences(
     tenant_id uuid,
     user_id uuid,
@@ -42,9 +42,9 @@ end;
 $$;
 
 comment on function api.update_preferences(uuid, uuid, text, text, boolean, boolean) is
-$$Changes the preferences given, and answers all of the caller's.
+$$Changes the given preferences, and returns all of the caller's.
 
-PT401: the caller is no user. PT422: a field is not valid.$$;
+PT401: the caller is not a user. PT422: a field is not valid.$$;
 alter function api.update_preferences(uuid, uuid, text, text, boolean, boolean) owner to cardbase_api;
 revoke all on function api.update_preferences(uuid, uuid, text, text, boolean, boolean) from public;
 grant execute on function api.update_preferences(uuid, uuid, text, text, boolean, boolean)

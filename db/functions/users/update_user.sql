@@ -4,8 +4,8 @@
 --   avatar_url              begins with https:// or http://, at most 2,048 characters
 --   first_name, last_name   1 to 100 characters
 --   cleared_fields          fields to empty, of these four
--- A null leaves the field as it was. Answers 200 with the profile.
--- Errors: PT401 unauthenticated, the caller is no user; PT404 user_not_found; PT422 validation_error.
+-- A null leaves the field as it was. Returns 200 with the profile.
+-- Errors: PT401 unauthenticated, the caller is not a user; PT404 user_not_found; PT422 validation_error.
 create or replace function api.update_user(
     tenant_id uuid,
     user_id uuid,
@@ -40,9 +40,9 @@ end;
 $$;
 
 comment on function api.update_user(uuid, uuid, text, text, text, text, text[]) is
-$$Changes the fields given of the caller's own profile and empties those that cleared_fields names.
+$$Changes the given fields of the caller's own profile and empties those that cleared_fields names.
 
-PT401: the caller is no user. PT404: there is no profile. PT422: a field is not valid.$$;
+PT401: the caller is not a user. PT404: there is no profile. PT422: a field is not valid.$$;
 alter function api.update_user(uuid, uuid, text, text, text, text, text[]) owner to cardbase_api;
 revoke all on function api.update_user(uuid, uuid, text, text, text, text, text[]) from public;
 grant execute on function api.update_user(uuid, uuid, text, text, text, text, text[])

@@ -1,4 +1,4 @@
--- A user as the user sees it, in one place.
+-- A user as the user sees it.
 create or replace function app.user_document(profile app.users)
 returns jsonb
 language sql

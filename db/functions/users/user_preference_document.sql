@@ -1,4 +1,4 @@
--- A user's preferences as the user sees them, in one place.
+-- A user's preferences as the user sees them.
 create or replace function app.user_preference_document(preference app.user_preferences)
 returns jsonb
 language sql
