@@ -234,7 +234,7 @@ class Metrics:
         for measure in decoded:
             try:
                 self._count_measure(measure)
-            except (ValueError, OSError):  # other labels than before, a count below zero, a full disk
+            except (ValueError, TypeError, OSError):  # other labels than before, one named self, a full disk
                 self._drop(measure.name)
 
     def _count_measure(self, measure: _Measure) -> None:
