@@ -238,7 +238,7 @@ async def test_a_job_outlives_the_databases_absence(
                 "select pg_terminate_backend(pid) from pg_stat_activity where usename = 'cardbase_worker'"
             )
             await asyncio.to_thread(wait_until, lambda: "waits for the database" in worker.output.read_text(), SECONDS)
-            await asyncio.sleep(1.5)  # longer than a worker that is not heard of is taken to be alive
+            await ledger.until("select expires_at < clock_timestamp() from app.workers")  # it is taken to be dead
         finally:
             await ledger.connection.execute("alter role cardbase_worker connection limit -1")
         [first] = await ledger.ended(job)

@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import json
 import logging
+import re
 import socket
 import ssl
 import time
@@ -460,9 +461,8 @@ def test_a_key_is_24_to_64_bytes(size: int) -> None:
     "secret", [None, 5, "", "whsec_", "hunter2", "whsec_" + "A" * 31, "ü" * 32, "A" * 28, "A" * 92]
 )
 def test_what_is_no_key_is_not_repeated(secret: Any) -> None:
-    with pytest.raises(ValueError, match=r"^Expected whsec_ and 24 to 64 bytes in base64") as refused:
+    with pytest.raises(ValueError, match=f"^{re.escape(KEY_EXPECTED)}$"):
         signing_key(secret)
-    assert not secret or str(secret) not in str(refused.value) or secret == "whsec_"
 
 
 # --- the jobs -------------------------------------------------------------------------------------------------
@@ -784,14 +784,14 @@ def test_a_webhook_is_stored_and_not_asked_yet(user: httpx.Client) -> None:
         ("webhook", {"secret": SECRET}, "settings.url", SCHEME),
         ("webhook", {"secret": SECRET, "url": None}, "settings.url", SCHEME),
         ("webhook", {"secret": SECRET, "url": "http://169.254.169.254/"}, "settings.url", INSIDE),
-        ("webhook", {"url": "https://receiver.example"}, "settings.secret", None),
-        ("webhook", {"url": "https://receiver.example", "secret": "hunter2hunter2"}, "settings.secret", None),
+        ("webhook", {"url": "https://receiver.example"}, "settings.secret", KEY_EXPECTED),
+        ("webhook", {"url": "https://receiver.example", "secret": "hunter2hunter2"}, "settings.secret", KEY_EXPECTED),
         ("crm", {"url": "http://[::ffff:10.0.0.1]/"}, "settings.url", INSIDE),
         ("crm", {"url": "https://user:hunter2hunter2@crm.example/"}, "settings.url", USER),
     ],
 )
 def test_settings_that_lead_nowhere_are_refused(
-    user: httpx.Client, provider: str, settings: dict[str, Any], field: str, message: str | None
+    user: httpx.Client, provider: str, settings: dict[str, Any], field: str, message: str
 ) -> None:
     made = user.post(INTEGRATIONS, json={"provider": "crm", "settings": {"secret": 5}}).json()["data"]
     body = {"provider": provider, "settings": settings}
@@ -802,6 +802,6 @@ def test_settings_that_lead_nowhere_are_refused(
         assert response.status_code == 422
         [detail] = response.json()["error"]["details"]
         assert detail["field"] == field
-        assert detail["message"] == message or message is None
+        assert detail["message"] == message
         assert "hunter2" not in response.text
     assert user.get(INTEGRATIONS).json()["data"] == [made]
