@@ -7,17 +7,11 @@ from typing import Any, Final, NamedTuple
 from uuid import UUID, uuid4
 
 import httpx
-import msgspec
 import pytest
 from support import shapes
 from support.gateways import Gateway
 from support.servers import Database
-from support.tokens import ENCRYPTION_KEY, SECRET, bearer, token
-
-from gateway.errors import ApiError
-from gateway.identity import Identity
-from gateway.services.encryption import Encryptor
-from gateway.settings import SettingsError, load_settings
+from support.tokens import SECRET, bearer, token
 
 MEMORIES: Final = "/api/v1/memories"
 CONVERSATIONS: Final = "/api/v1/conversations"
@@ -503,71 +497,6 @@ def test_a_deleted_conversation_takes_its_messages_along(user: httpx.Client, mes
     assert user.get(messages).json()["error"]["code"] == "CONVERSATION_NOT_FOUND"
     late = user.post(messages, json={"role": "user", "content": "late"})
     assert late.json()["error"]["code"] == "CONVERSATION_NOT_FOUND"
-
-
-# --- integrations ---------------------------------------------------------------------------------------------
-
-
-def test_settings_are_stored_encrypted_shown_nowhere_and_can_be_decrypted_with_the_key(
-    people_gateway: Gateway, user_client: Callable[..., httpx.Client], shared_database: Database, tenant_id: UUID
-) -> None:
-    user_id = uuid4()
-    user = user_client(user_id=user_id)
-    secret = f"xoxb-{uuid4()}"
-    made = create(user, INTEGRATIONS, {"provider": "slack", "settings": {"token": secret, "deep": {"n": [None]}}})
-    path = f"{INTEGRATIONS}/{made['id']}"
-    shown = [user.get(path).text, user.get(INTEGRATIONS).text, user.patch(path, json={"provider": "Slack"}).text]
-    assert not any(secret in text for text in [*shown, people_gateway.log, people_gateway.output])
-
-    row = shared_database.execute(
-        f"select encode(encrypted_settings, 'hex') from app.integrations where id = '{made['id']}'"
-    )
-    assert secret.encode().hex() not in row
-    encryptor = Encryptor(load_settings({"INTEGRATION_ENCRYPTION_KEY": ENCRYPTION_KEY}))
-    opened = encryptor.decrypt(Identity(tenant_id, user_id).owner, bytes.fromhex(row))
-    assert msgspec.json.decode(opened) == {"token": secret, "deep": {"n": [None]}}
-
-
-@pytest.mark.parametrize("owner", [Identity(UUID(int=1), UUID(int=3)), Identity(UUID(int=3), UUID(int=2))])
-def test_what_is_encrypted_can_be_decrypted_by_its_owner_alone(owner: Identity) -> None:
-    encryptor = Encryptor(load_settings({"INTEGRATION_ENCRYPTION_KEY": ENCRYPTION_KEY}))
-    encrypted = encryptor.encrypt(Identity(UUID(int=1), UUID(int=2)).owner, b"secret")
-    assert encryptor.decrypt(Identity(UUID(int=1), UUID(int=2)).owner, encrypted) == b"secret"
-    assert encryptor.encrypt(Identity(UUID(int=1), UUID(int=2)).owner, b"secret") != encrypted
-    for wrong in (encrypted[:-1], encrypted[:-1] + bytes([encrypted[-1] ^ 1]), b"\x02" + encrypted[1:], b""):
-        with pytest.raises(ValueError, match="encrypted"):
-            encryptor.decrypt(Identity(UUID(int=1), UUID(int=2)).owner, wrong)
-    with pytest.raises(ValueError, match="for another owner"):
-        encryptor.decrypt(owner.owner, encrypted)
-
-
-def test_without_a_key_integrations_are_refused_with_what_to_do(
-    make_gateway: Callable[..., Gateway], database: Database
-) -> None:
-    gateway = make_gateway(database, JWT_SECRET_KEY=SECRET)
-    with gateway.client() as client:
-        client.headers.update(bearer(token(uuid4(), sub=str(uuid4()))))
-        response = client.post(INTEGRATIONS, json=RESOURCES["integrations"].sent)
-        assert response.status_code == 501
-        assert response.json() == shapes.api_error(
-            "ENCRYPTION_NOT_CONFIGURED",
-            "Integrations can't be stored here: their settings are encrypted with INTEGRATION_ENCRYPTION_KEY, "
-            "which is not set.",
-        )
-        assert listed(client, INTEGRATIONS)["meta"]["total"] == 0
-
-
-@pytest.mark.parametrize("key", ["short", "x" * 44, "VGhlc2UgYXJlIHRoaXJ0eS10d28gYnl0ZXMgb2Yga2VlZQ=="])
-def test_a_key_that_is_none_stops_the_start(key: str) -> None:
-    with pytest.raises(SettingsError, match=r"^INTEGRATION_ENCRYPTION_KEY must be 32 bytes in base64") as caught:
-        Encryptor(load_settings({"INTEGRATION_ENCRYPTION_KEY": key}))
-    assert key not in str(caught.value)
-
-
-def test_without_a_key_nothing_is_encrypted() -> None:
-    with pytest.raises(ApiError) as caught:
-        Encryptor(load_settings({})).encrypt(Identity(UUID(int=1), UUID(int=2)).owner, b"secret")
-    assert caught.value.code == "ENCRYPTION_NOT_CONFIGURED"
 
 
 # --- over /rpc ------------------------------------------------------------------------------------------------

@@ -7,9 +7,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
+import pytest
+
 Talk = Callable[[asyncio.StreamWriter], Awaitable[None]]
 """Answers in a way of its own."""
 
+LOOPBACK: Final = {"OUTGOING_ALLOWED_NETWORKS": "127.0.0.0/8"}
+"""Lets tests reach their own receivers, and nothing else that is not public."""
 NO_CONTENT: Final = b"HTTP/1.1 204 No Content\r\n\r\n"
 
 
@@ -64,3 +68,14 @@ async def receiving(
     finally:
         server.close()
         await server.wait_closed()
+
+
+@pytest.fixture
+async def receiver() -> AsyncIterator[Receiver]:
+    """A receiver that answers 204, on 127.0.0.1."""
+    async with receiving() as running:
+        yield running
+
+
+async def silence(writer: asyncio.StreamWriter) -> None:
+    pass
