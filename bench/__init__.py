@@ -1,5 +1,5 @@
-"""Load, growth and memory of cardbase, beside other ways to put HTTP in front of the same database."""
+"""Load, growth and memory of cardbase, compared with other ways to put HTTP in front of the same database."""
 
 
 class BenchError(Exception):
-    """The bench cannot go on; the message says why."""
+    """The bench can't continue; the message says why."""

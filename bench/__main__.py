@@ -52,7 +52,7 @@ class Comparison(msgspec.Struct, frozen=True):
 
 
 class _Group(click.Group):
-    """Commands whose foreseen failures are a line or two, without a traceback."""
+    """Commands whose expected failures print a line or two instead of a traceback."""
 
     def invoke(self, context: click.Context) -> object:
         try:
@@ -74,45 +74,47 @@ def _options(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
 _place = _options(
     click.option(
         "--folder", type=click.Path(file_okay=False, exists=True, path_type=Path),
-        help="Where the temporary database goes; a disk, not memory. [default: /var/tmp]",
+        help="Where to put the temporary database: on a disk, not in memory. [default: /var/tmp]",
     ),
     click.option(
-        "--output", type=click.Path(file_okay=False, path_type=Path), default=OUTPUT, help="Where the results go.",
+        "--output", type=click.Path(file_okay=False, path_type=Path), default=OUTPUT, help="Where to put the results.",
     ),
 )  # fmt: skip
 _data = _options(
     click.option("--tenants", type=click.IntRange(1), default=1_000, show_default=True),
     click.option("--cards", type=click.IntRange(1_000), default=100_000, show_default=True),
 )
-_docs = click.option("--write-docs", is_flag=True, help="Put the results into docs/performance.md.")
+_docs = click.option("--write-docs", is_flag=True, help="Write the results into docs/performance.md.")
 _workloads = click.option(
     "--workload", "workloads", multiple=True, type=click.Choice(list(WORKLOADS)), help="Only this one; repeatable."
 )
 
 
 @click.group(cls=_Group, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--quick", is_flag=True, help="Within two minutes: one round of one second each, the main points only.")
+@click.option(
+    "--quick", is_flag=True, help="Within two minutes: one round of one second each, and only the main points."
+)
 @click.option("--full", is_flag=True, help="Five rounds of five seconds each: three quarters of an hour.")
 @click.option("--peer", "peers", multiple=True, type=click.Choice(list(PEERS)), help="Only this one; repeatable.")
 @_workloads
 @click.option("--connections", multiple=True, type=click.IntRange(1, 150), help="Repeatable. [default: 1, 16, 64]")
 @click.option("--rounds", type=click.IntRange(1), help="[default: 3]")
 @click.option("--seconds", type=click.IntRange(1), help="For each run. [default: 2]")
-@click.option("--start/--no-start", "with_start", default=True, help="Measure the start of cardbase, too.")
-@click.option("--picture/--no-picture", default=True, help="Draw the picture.")
+@click.option("--start/--no-start", "with_start", default=True, help="Also measure how long cardbase takes to start.")
+@click.option("--picture/--no-picture", default=True, help="Draw the chart.")
 @_data
 @_place
 @_docs
 @click.pass_context
 def main(context: click.Context, /, **options: Any) -> None:
-    """Measure cardbase beside its peers, on a database of its own. Exit status 1 when any request failed."""
-    # By way of the finally clauses: they stop the database and the gateways.
+    """Compare cardbase with its peers, on a new database. Exit status 1 when any request failed."""
+    # Through the finally clauses, which stop the database and the gateways.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     if context.invoked_subcommand is None:
         if options["quick"] and any(
             options[name] for name in ("full", "workloads", "connections", "rounds", "seconds")
         ):
-            raise click.UsageError("--quick says what and how long; leave it out to choose.")
+            raise click.UsageError("--quick decides what to measure and for how long; leave it out to choose.")
         _compare(**options)
 
 
@@ -199,7 +201,7 @@ def growth_command(
     *, sizes: Sequence[int], workloads: Sequence[str], connections: int, rounds: int, seconds: int, tenants: int,
     usage_calls: int, folder: Path | None, output: Path, write_docs: bool,
 ) -> None:  # fmt: skip
-    """Measure cardbase as its data grows. Needs some 15 GB of disk and half an hour as it is."""
+    """Measure cardbase as its data grows. By default it needs about 15 GB of disk and half an hour."""
     plan = growth.Plan(sorted(sizes), workloads or list(WORKLOADS), connections, rounds, seconds, tenants, usage_calls)
     with store.temporary_folder(folder) as place, store.running(place / "database") as server:
         found = growth.grow(server, plan, place, _say)
@@ -247,7 +249,7 @@ def resources_command(
     *, quick: bool, memories: int | None, messages: int | None, rounds: int | None, seconds: int | None,
     workloads: Sequence[str], folder: Path | None, output: Path, write_docs: bool,
 ) -> None:  # fmt: skip
-    """Measure reads, search and sign-in for a user who has a great deal."""
+    """Measure reads, search and sign-in for a user with a great deal of data."""
     rows = 10_000 if quick else 100_000
     plan = resources.Plan(
         memories or rows,
@@ -271,7 +273,11 @@ def resources_command(
 @click.option("--jobs", "count", type=click.IntRange(100), help="Of each run. [default: 20000]")
 @click.option("--rounds", type=click.IntRange(1), help="[default: 3]")
 @click.option(
-    "--pool", "pools", multiple=True, type=click.Choice(list(jobs.POOLS)), help="Only this one of Celery's; repeatable."
+    "--pool",
+    "pools",
+    multiple=True,
+    type=click.Choice(list(jobs.POOLS)),
+    help="Only this one of Celery's pools; repeatable.",
 )
 @click.option("--starts", type=click.IntRange(1), help="Jobs that find an idle worker. [default: 100]")
 @click.option("--jobs-per-hour", type=click.IntRange(100), help="[default: 360000]")
@@ -281,7 +287,7 @@ def jobs_command(
     *, quick: bool, count: int | None, rounds: int | None, pools: Sequence[str], starts: int | None,
     jobs_per_hour: int | None, folder: Path | None, output: Path, write_docs: bool,
 ) -> None:  # fmt: skip
-    """Measure background jobs, beside Celery with Redis."""
+    """Measure background jobs, compared with Celery on Redis."""
     plan = jobs.Plan(
         jobs=count or (2_000 if quick else 20_000),
         rounds=rounds or (1 if quick else 3),
@@ -335,7 +341,7 @@ def profile_command(
 def _filled_database(
     folder: Path | None, *, tenants: int, cards: int, settings: dict[str, str] | None = None
 ) -> Iterator[tuple[Store, list[Sample], Path]]:
-    """A database of a run's own, what to ask of it, and a folder; gone in the end."""
+    """A new database, what to request from it, and a folder, all removed at the end."""
     if cards < 4 * tenants:
         raise BenchError("--cards: at least four for each of --tenants")
     with store.temporary_folder(folder) as place, store.running(place / "database", settings) as database:

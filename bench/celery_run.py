@@ -16,7 +16,7 @@ RESULTS = "celery-task-meta-*"
 
 
 def main(jobs: int, step: str) -> dict[str, float]:
-    """Does a step; answers when the first job was enqueued or completed, and the last completed, in seconds."""
+    """Runs a step. Returns when the first job was enqueued or completed, and the last completed, in seconds."""
     store: Redis = app.backend.client
     times = {}
     if step != "drained":

@@ -1,4 +1,4 @@
-"""What Celery is measured with: a job that does nothing, as the job of kind test does."""
+"""The job that Celery is measured with: like the job of kind test, it does nothing."""
 
 import os
 from typing import Final
@@ -11,5 +11,5 @@ app.conf.update(broker_connection_retry_on_startup=True, broker_transport_option
 
 @app.task(name="noop")  # type: ignore[untyped-decorator]
 def noop() -> dict[str, str]:
-    """Answers what the job of kind test answers."""
+    """Returns what the job of kind test returns."""
     return {"message": "done"}

@@ -23,7 +23,7 @@ WITH_TARGETS: Final = ("batch_new", "retrieve", "usage_spread", "batch_replay", 
 
 @dataclass(frozen=True)
 class Plan:
-    """What to measure. limit_seconds: no further point is begun after that time."""
+    """What to measure. limit_seconds: after that time no further point is started."""
 
     peers: Sequence[str]
     points: Sequence[Point]
@@ -35,12 +35,12 @@ class Plan:
 
     @property
     def workloads(self) -> list[str]:
-        """Each once, in the order of the points."""
+        """Each workload once, in the order of the points."""
         return list(dict.fromkeys(workload for workload, _ in self.points))
 
 
 def quick(peers: Sequence[str]) -> Plan:
-    """Two minutes: one round of what has targets, and of the rest at 16 connections."""
+    """Two minutes: one round of everything that has targets, and of the rest at 16 connections."""
     points = [(workload, connections) for connections in (64, 16) for workload in WITH_TARGETS]
     points += [(workload, 16) for workload in WORKLOADS if workload not in WITH_TARGETS]
     points += [(workload, 1) for workload in WITH_TARGETS[:3]]
@@ -56,7 +56,7 @@ def whole(
 
 
 def compare(store: Store, plan: Plan, samples: Sequence[Sample], folder: Path, say: Say) -> list[Measurement]:
-    """Starts the peers and measures. Raises BenchError when a peer can't start or answers something wrong."""
+    """Starts the peers and measures. Raises BenchError when a peer can't start or returns something wrong."""
     check_wrk()
     started = time.monotonic()
     measurements: list[Measurement] = []
@@ -70,8 +70,8 @@ def compare(store: Store, plan: Plan, samples: Sequence[Sample], folder: Path, s
             if time.monotonic() - started > plan.limit_seconds:
                 say(f"out of time: left out {workload} at {connections} connections and what follows")
                 break
-            # Each peer comes first as often as any other: what one leaves behind (a checkpoint, autovacuum at work)
-            # is not always the same one's.
+            # Each peer goes first equally often, so that what one leaves behind (a checkpoint, a running autovacuum)
+            # does not always hit the same one.
             first = (number + plan.points.index((workload, connections))) % len(peers)
             for peer in peers[first:] + peers[:first]:
                 one = measure(store, peer, workload, samples, connections=connections, seconds=plan.seconds)
@@ -81,7 +81,7 @@ def compare(store: Store, plan: Plan, samples: Sequence[Sample], folder: Path, s
                     f"  {one.requests_per_second:8,.0f} requests/s  p99 {one.p99_ms:8.2f} ms"
                     + (f"  {one.errors} ERRORS" if one.errors else "")
                 )
-    # Side by side, whoever came first.
+    # Side by side, whichever ran first.
     return sorted(measurements, key=lambda one: _place(plan, one))
 
 
@@ -98,7 +98,7 @@ def _rounds(plan: Plan) -> Iterator[tuple[int, str, int]]:
 def measure(
     store: Store, peer: Peer, workload: str, samples: Sequence[Sample], *, connections: int, seconds: int
 ) -> Measurement:
-    """Runs one workload against one peer, and looks at what it took. Raises BenchError when hot uses were lost."""
+    """Runs one workload against one peer, and measures its cost. Raises BenchError when hot uses were lost."""
     _wait_until_idle(store)
     counted = _hot_uses(store, samples)[0] if workload == "usage_hot" else 0
     gateway, database = _cpu(peer), processes.cpu_seconds(store.postmaster)
@@ -125,7 +125,7 @@ def measure(
 
 
 def _wait_until_idle(store: Store) -> None:
-    """Until the last requests of whoever was measured before are done: nobody waits for their answers any more."""
+    """Waits until the last requests of the previous peer are done, for whose responses nobody waits any more."""
     while store.fetch(
         "select from pg_stat_activity"
         " where backend_type = 'client backend' and state <> 'idle' and pid <> pg_backend_pid()"
@@ -150,9 +150,9 @@ def _hot_uses(store: Store, samples: Sequence[Sample]) -> tuple[int, int]:
 
 def _check_hot_uses(store: Store, samples: Sequence[Sample], before: int, load: Load, connections: int) -> None:
     total, events = _hot_uses(store, samples)
-    # When the time is up each connection may have a request under way that was counted, but not answered.
+    # When the time is up, each connection may have a request under way that was counted but got no response.
     if total != events or not load.requests <= total - before <= load.requests + connections:
         raise BenchError(
-            f"usage_hot: {load.requests} requests were answered, the total rose by {total - before}, "
+            f"usage_hot: {load.requests} requests got a response, the total rose by {total - before}, "
             f"and there are {events} events to a total of {total}"
         )

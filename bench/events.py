@@ -1,4 +1,4 @@
-"""Live events: many listeners at one gateway, its memory, and how soon they are told."""
+"""Live events: many listeners at one gateway, its memory, and how soon events arrive."""
 
 import asyncio
 import time
@@ -32,7 +32,7 @@ CREATE: Final = "select (body -> 'cards' -> 0 ->> 'card_id')::uuid as id from ap
 
 
 class Events(msgspec.Struct, frozen=True):
-    """The whole run. Times in milliseconds, from before the statement that makes the event until a listener has it."""
+    """The whole run. Times in milliseconds, from before the statement that causes the event until a listener has it."""
 
     machine: Machine
     listeners: int
@@ -51,14 +51,14 @@ class Events(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class Plan:
-    """How many listeners, and events that each of a tenant's listeners is told."""
+    """How many listeners, and how many events for each of a tenant's listeners."""
 
     listeners: int
     events: int
 
 
 def run(database: Store, plan: Plan, folder: Path, say: Say) -> Events:
-    """Measures on an empty database. Raises BenchError when a listener isn't told of an event."""
+    """Measures on an empty database. Raises BenchError when a listener doesn't get an event."""
     asyncio.run(deploy(database.url()))
     tenants = [uuid4() for _ in range(max(1, plan.listeners // LISTENERS_PER_TENANT))]
     variables = {**VARIABLES, "EVENT_STREAMS": str(plan.listeners)}
@@ -94,7 +94,7 @@ async def _listen(
             await asyncio.gather(
                 *(one.open(host, int(port), token) for one, token in zip(opening, tokens, strict=True))
             )
-        # Recording begins with the first listener of a tenant; from then on all is told.
+        # Recording begins with a tenant's first listener; from then on every event is delivered.
         await asyncio.sleep(2)
         megabytes = [processes.resident_megabytes(peer.process)]
         say(f"{plan.listeners:,} listeners: {megabytes[0]:.1f} MB")
@@ -111,7 +111,7 @@ async def _listen(
             (at - sent[card_id]) * 1000 for one in listeners for card_id, at in one.told.items() if card_id in sent
         ]
     except TimeoutError:
-        raise BenchError(f"not all listeners were told of all events within {DEADLINE_SECONDS:.0f} s") from None
+        raise BenchError(f"not all listeners got all events within {DEADLINE_SECONDS:.0f} s") from None
     finally:
         await connection.close()
         for one in listeners:
@@ -130,19 +130,19 @@ class _Listener:
     def __init__(self, tenant_id: UUID) -> None:
         self.tenant_id = tenant_id
         self.told: dict[str, float] = {}
-        """When it was told of a card, by the card's id."""
+        """When it was told about a card, by the card's id."""
         self._changed = asyncio.Event()
         self._writer: asyncio.StreamWriter | None = None
         self._reading: asyncio.Task[None] | None = None
 
     async def open(self, host: str, port: int, token: str) -> None:
-        """Begins to listen. Raises BenchError when it isn't let."""
+        """Starts to listen. Raises BenchError when the gateway refuses."""
         reader, self._writer = await asyncio.open_connection(host, port, limit=4096)
         request = f"GET /api/v1/events?types=cards HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {token}\r\n\r\n"
         self._writer.write(request.encode())
         head = await reader.readuntil(b"\r\n\r\n")
         if not head.startswith(b"HTTP/1.1 200 "):
-            raise BenchError(f"nobody can listen: {head.decode(errors='replace')}")
+            raise BenchError(f"the gateway refuses to stream events: {head.decode(errors='replace')}")
         self._reading = asyncio.create_task(self._read(reader))
 
     async def _read(self, reader: asyncio.StreamReader) -> None:
@@ -153,13 +153,13 @@ class _Listener:
                 self._changed.set()
 
     async def has(self, count: int) -> None:
-        """Waits until it was told of so many cards."""
+        """Waits until it was told about that many cards."""
         while len(self.told) < count:
             self._changed.clear()
             await self._changed.wait()
 
     def close(self) -> None:
-        """Listens no more."""
+        """Stops listening."""
         if self._reading is not None:
             self._reading.cancel()
         if self._writer is not None:
@@ -170,7 +170,7 @@ class _Listener:
 
 
 def targets(found: Events) -> list[Target]:
-    """Memory with all listeners, and how soon half of them are told."""
+    """Memory with all listeners, and the median time of a delivery."""
     return [
         Target(f"memory of the gateway with {found.listeners:,} listeners, MB", found.most_megabytes, "≤", MEGABYTES),
         Target("delivery of an event: median, ms", found.p50_ms, "≤", DELIVERY_MS),

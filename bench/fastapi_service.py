@@ -1,4 +1,4 @@
-"""The Cards API as it is usually written: FastAPI, Pydantic and asyncpg, the rules in Python, to compare with.
+"""The Cards API as it is usually written, for comparison: FastAPI, Pydantic and asyncpg, with the rules in Python.
 
 Each request is a transaction: BEGIN, the tenant for row-level security, the statements, COMMIT. It does the same work
 as cardbase, on the same tables and indexes, under the same policies: deduplication by content, idempotency keys, usage
@@ -61,8 +61,8 @@ INSERT_CARDS: Final = """
     on conflict (tenant_id, card_type, content_hash) where is_active do nothing
     returning card_id
 """
-# Lateral with a limit: a plain join may read all of a large tenant, as the planner takes tenants for equally large. And
-# the hash beforehand: a condition that calls a function not known as leakproof can't use an index under a policy.
+# Lateral with a limit: a plain join may read all of a large tenant, as the planner assumes tenants of equal size. And
+# the hash is computed first: a condition that calls a function not marked leakproof can't use an index under a policy.
 FIND_BY_CONTENT: Final = f"""
     with entry as materialized (
         select card_type, app.content_hash(content) as content_hash, position
@@ -179,7 +179,7 @@ class RetrievedCards(BaseModel):
 
 
 class TrackedUsage(BaseModel):
-    """How often a card was used by now."""
+    """How often a card has been used."""
 
     card_id: UUID
     usage_count: int
@@ -200,7 +200,7 @@ async def _prepare(connection: Connection) -> None:
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-    """Opens the pool, and closes it in the end."""
+    """Opens the pool, and closes it at the end."""
     async with asyncpg.create_pool(
         os.environ["DATABASE_URL"], min_size=POOL_SIZE, max_size=POOL_SIZE, init=_prepare
     ) as pool:
@@ -212,14 +212,14 @@ TenantId = Annotated[UUID, Header(alias="X-Tenant-ID")]
 
 
 async def begin(request: Request, tenant_id: TenantId) -> AsyncIterator[Connection]:
-    """A connection in a transaction of the tenant's."""
+    """A connection in a transaction of the tenant."""
     async with request.app.state.pool.acquire() as connection, connection.transaction():
-        # The header is a UUID by now, so there is nothing to quote.
+        # The header has been parsed as a UUID, so there is nothing to quote.
         await connection.execute(f"set local app.current_tenant_id = '{tenant_id}'")
         yield connection
 
 
-# "function": the transaction is committed before the answer is sent.
+# "function": the transaction is committed before the response is sent.
 Transaction = Annotated[Connection, Depends(begin, scope="function")]
 
 app = FastAPI(title="Cards", lifespan=lifespan)
@@ -227,7 +227,7 @@ app = FastAPI(title="Cards", lifespan=lifespan)
 
 @app.get("/ready")
 async def ready() -> dict[str, bool]:
-    """Answers once the service has started."""
+    """Returns 200 once the service has started."""
     return {"ready": True}
 
 
@@ -239,7 +239,7 @@ async def create_cards(
     response: Response,
     idempotency_key: Annotated[str | None, Header(max_length=255)] = None,
 ) -> CreatedCards:
-    """Creates a batch of cards, or answers what the same request was answered before."""
+    """Creates a batch of cards, or returns the stored response of the same request."""
     fingerprint = b""
     if idempotency_key is not None:
         canonical = json.dumps(batch.model_dump(mode="json"), sort_keys=True)

@@ -19,7 +19,7 @@ from bench.workloads import WORKLOADS
 PURGED_PER_CALL: Final = 1000
 USAGE_CONNECTIONS: Final = 16
 NAP_SECONDS: Final = 75
-"""Autovacuum looks once a minute by default, and then takes its time."""
+"""By default autovacuum looks once a minute, and then takes its time."""
 
 BYTES: Final = """
 select coalesce(index.relname, relation.relname) as name,
@@ -58,7 +58,7 @@ class TableState(msgspec.Struct, frozen=True):
 
 
 class Usage(msgspec.Struct, frozen=True):
-    """Usage tracking as much as in an hour, at full speed: tables before, after, and after autovacuum had its turn."""
+    """An hour's worth of usage tracking at full speed: tables before, after, and after autovacuum."""
 
     calls: int
     seconds: float
@@ -77,7 +77,7 @@ class Purge(msgspec.Struct, frozen=True):
 
 
 class Size(msgspec.Struct, frozen=True):
-    """All that was measured at one number of cards."""
+    """Everything that was measured at one number of cards."""
 
     cards: int
     load_seconds: float
@@ -97,7 +97,7 @@ class Growth(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class Plan:
-    """What to measure. usage_calls: for each size; 0: none. nap_seconds: how long autovacuum has, at most."""
+    """What to measure. usage_calls: for each size; 0: none. nap_seconds: how long to wait for autovacuum at most."""
 
     sizes: Sequence[int]
     workloads: Sequence[str]
@@ -123,7 +123,7 @@ class _Grown:
 
 
 def grow(server: Store, plan: Plan, folder: Path, say: Say) -> Growth:
-    """Fills a database for each size, and measures them in turn, so that the machine's drift cancels out."""
+    """Fills a database for each size, and measures them in turn, so that drift of the machine cancels out."""
     load.check_wrk()
     with ExitStack() as stack:
         grown = [_fill(stack, server, plan, cards, folder, say) for cards in plan.sizes]
@@ -162,7 +162,7 @@ def _fill(stack: ExitStack, server: Store, plan: Plan, cards: int, folder: Path,
 
 
 def _purge(database: Store) -> Purge:
-    """Calls the purge until nothing is left of what had expired when the data was loaded."""
+    """Purges until nothing is left that had expired when the data was loaded."""
     rows, times = 0, []
     while True:
         started = time.perf_counter()
@@ -176,7 +176,7 @@ def _purge(database: Store) -> Purge:
 
 
 def _use(grown: Sequence[_Grown], plan: Plan, folder: Path, say: Say) -> dict[int, Usage]:
-    """Makes the uses at each size, and then waits for autovacuum to have been everywhere, or had the time for it."""
+    """Tracks the usage at each size, then waits until autovacuum has been everywhere, or its time is up."""
     begun: dict[int, Usage] = {}
     for one in grown:
         scripts = load.write_scripts(folder / f"usage-{one.cards}", WORKLOADS["usage_spread"](one.samples, "pgbench"))

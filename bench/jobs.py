@@ -1,6 +1,6 @@
-"""Background jobs: how many go through one worker process, how soon one starts, and what hours of them leave behind.
+"""Background jobs: the throughput of one worker process, how soon a job starts, and what hours of jobs leave behind.
 
-Celery with Redis does the same beside.
+Celery on Redis runs the same for comparison.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ from gateway.operate.deploy import deploy
 
 TENANT: Final = UUID("00000000-0000-7000-8000-000000000001")
 BATCH: Final = 100
-"""Jobs that are enqueued by one transaction."""
+"""Jobs enqueued by one transaction."""
 DEADLINE_SECONDS: Final = 120.0
 POOLS: Final = {
     "prefork-1": ("--pool", "prefork", "--concurrency", "1"),
@@ -42,7 +42,7 @@ POOLS: Final = {
     "threads-10": ("--pool", "threads", "--concurrency", "10"),
     "gevent-100": ("--pool", "gevent", "--concurrency", "100"),
 }
-"""Celery's worker, as its manual offers it for such jobs, by the kind of its pool and how much that does at once."""
+"""Celery's worker as its manual suggests it for such jobs, by the kind of its pool and its concurrency."""
 QUIET: Final = ("--loglevel", "ERROR", "--without-gossip", "--without-mingle", "--without-heartbeat")
 
 JOBS_PER_SECOND: Final = 1000.0
@@ -63,7 +63,7 @@ select
     count(*) filter (where status = 'completed') as completed
 from app.jobs
 """
-# An hour of jobs and of what is told of them, all ended so many hours ago: jobs by the hundred each second.
+# An hour of jobs and of their events, a hundred jobs each second, all of which ended a number of hours ago.
 HOUR: Final = """
 with made as (
     select
@@ -96,20 +96,20 @@ where action = 'removed'
 
 
 class Run(msgspec.Struct, frozen=True):
-    """So many jobs, by one worker process."""
+    """A number of jobs, run by one worker process."""
 
     name: str
     jobs: int
     seconds: float
-    """From the first that was enqueued to the last that was completed, the worker being idle at first."""
+    """From the first job enqueued to the last one completed, with a worker that is idle at first."""
     drained_seconds: float
-    """The same number, all of them waiting before the worker begins: from the first that began to the last."""
+    """The same number, all pending before the worker starts: from the first one started to the last one completed."""
     megabytes: float
     """Resident memory of the worker's largest process."""
 
 
 class Hour(msgspec.Struct, frozen=True):
-    """A table after another hour of traffic, with what is too old removed and autovacuum's work done."""
+    """A table after another hour of traffic, with old rows removed and vacuumed."""
 
     hour: int
     table: str
@@ -122,19 +122,19 @@ class Jobs(msgspec.Struct, frozen=True):
 
     machine: Machine
     pools: list[Run]
-    """Celery's, one run each: the fastest goes on."""
+    """Celery's pools, one run each: the fastest is used for the comparison."""
     medians: list[Run]
     rounds: list[Run]
     start_ms: list[float]
-    """From the begin of the transaction that enqueues a job to the job's own, while the worker is idle."""
+    """From the start of the transaction that enqueues a job to the start of the job, while the worker is idle."""
     churned_bytes: int
-    """Of the queue's own table, after all jobs of the rounds have gone through it."""
+    """Of the queue's own table, after all jobs of the rounds."""
     hours: list[Hour]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How much of it."""
+    """How much to measure."""
 
     jobs: int
     rounds: int
@@ -187,12 +187,12 @@ def _median(rounds: Sequence[Run]) -> Run:
 
 
 def _until(done: Callable[[], bool], what: str) -> None:
-    """Raises BenchError when it does not come to it."""
+    """Waits for a condition. Raises BenchError when it doesn't come true in time."""
     deadline = time.monotonic() + DEADLINE_SECONDS
     while not done():
         if time.monotonic() > deadline:
             raise BenchError(f"waited {DEADLINE_SECONDS:.0f} s in vain for {what}")
-        # Times are looked up afterwards: to look on costs both sides something.
+        # Times are looked up afterwards: watching costs both sides something.
         time.sleep(0.2)
 
 
@@ -220,7 +220,7 @@ def _ready(process: psutil.Popen, database: Store) -> None:
 
 
 def _enqueue(database: Store, jobs: int) -> float:
-    """Enqueues jobs over one connection; answers when that began."""
+    """Enqueues jobs over one connection. Returns when that started."""
 
     async def enqueue() -> float:
         connection = await asyncpg.connect(database.url("cardbase_service"))
@@ -236,7 +236,7 @@ def _enqueue(database: Store, jobs: int) -> float:
 
 
 def _cardbase(database: Store, folder: Path, jobs: int) -> Run:
-    """Enqueues as a service does, by SQL."""
+    """Enqueues by SQL, as a service does."""
     database.execute("truncate app.jobs, queue.pgqueuer")
     with _worker(database, folder) as process:
         _ready(process, database)
@@ -285,7 +285,7 @@ def _hours(database: Store, jobs_per_hour: int, say: Say) -> list[Hour]:
     for hour in range(1, HOURS + 1):
         ago = HOURS - hour
         database.fetch(HOUR, TENANT, ago, jobs_per_hour)
-        # Not to the last row: each second some more are an hour old.
+        # Not down to the last row: every second some more are an hour old.
         while (
             database.fetch(PURGE, PURGED_PER_CALL, ago + 1, (ago + 1) * 60, user="cardbase_worker")[0]["purged"]
             == PURGED_PER_CALL
@@ -327,7 +327,7 @@ def _redis(folder: Path) -> Iterator[str]:
 
 
 def _celery(redis_url: str, folder: Path, name: str, jobs: int) -> Run:
-    """Enqueues as a program does that knows how: over one connection."""
+    """Enqueues over one connection, as a well-written program does."""
     command = (sys.executable, "-m", "bench.celery_run", str(jobs))
     worker = (sys.executable, "-m", "celery", "-A", "bench.celery_service", "worker", *POOLS[name], *QUIET)
     place = folder / "celery"
@@ -358,7 +358,7 @@ def _celery(redis_url: str, folder: Path, name: str, jobs: int) -> Run:
 
 
 def targets(found: Jobs) -> list[Target]:
-    """Throughput beside Celery's best, the start of a job, and tables that don't grow."""
+    """Throughput compared with Celery's best, the start of a job, and tables that don't grow."""
     rates = {
         one.name.partition(",")[0]: (one.jobs / one.seconds, one.jobs / one.drained_seconds) for one in found.medians
     }

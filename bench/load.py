@@ -22,16 +22,16 @@ TIMEOUT_SECONDS: Final = 10
 _TYPES: Final = {"card_id": "uuid", "card_ids": "uuid[]", "cards": "jsonb", "limit": "integer"}
 """Of the functions' parameters; text otherwise."""
 _MAXIMUM_SCRIPT_CHARACTERS: Final = 100_000
-"""Each connection parses each script once, within the time that is measured."""
+"""Each connection parses each script once, within the measured time."""
 
 
 class Load(msgspec.Struct, frozen=True):
-    """What a load generator saw."""
+    """What a load generator measured."""
 
     requests: int
     seconds: float
     errors: int
-    """Answers other than 2xx and 3xx, failed connections, and timeouts."""
+    """Responses other than 2xx and 3xx, failed connections, and timeouts."""
     p50_ms: float
     p95_ms: float
     p99_ms: float
@@ -53,19 +53,19 @@ def write_requests(file: Path, requests: Sequence[Request]) -> None:
 
 
 def run_wrk(address: str, requests: Path, *, connections: int, seconds: int) -> Load:
-    """Sends the requests of a file, each connection one after the other. Raises BenchError when nothing is answered."""
+    """Sends the requests of a file, on each connection one by one. Raises BenchError when there is no response."""
     output = _run(
         *("wrk", "-t", "1", "-c", connections, "-d", f"{seconds}s", "--timeout", f"{TIMEOUT_SECONDS}s"),
         *("-s", SCRIPT, address, "--", requests, time.time_ns() // 1000),
     )
     load = msgspec.json.decode(output.splitlines()[-1], type=Load)
     if load.requests == 0:
-        raise BenchError(f"{address} answered nothing:\n{output}")
+        raise BenchError(f"{address} sent no response:\n{output}")
     return load
 
 
 def write_scripts(folder: Path, calls: Sequence[Call]) -> list[tuple[Path, int]]:
-    """Writes calls as pgbench takes them: a script for each function, and how much of all it makes up."""
+    """Writes calls for pgbench: a script for each function, and its share of all calls."""
     folder.mkdir(parents=True, exist_ok=True)
     calls_of: dict[str, list[Call]] = defaultdict(list)
     for call in calls:
@@ -86,7 +86,7 @@ def run_pgbench(
     seconds: int = 0,
     transactions: int = 0,
 ) -> Load:
-    """Calls functions on as many connections of a trusted service, for some time or some transactions of each.
+    """Calls functions on connections of a trusted service, for some time or a number of transactions each.
 
     Raises BenchError when a call fails.
     """
@@ -108,7 +108,7 @@ def run_pgbench(
         int(line.split(" ", 3)[2]) / 1000 for log in folder.glob("log.*") for line in log.read_text().splitlines()
     )
     if not milliseconds:
-        raise BenchError(f"pgbench ended nothing:\n{output}")
+        raise BenchError(f"pgbench completed no transaction:\n{output}")
     rate = next(float(line.split()[2]) for line in output.splitlines() if line.startswith("tps = "))
     return Load(
         requests=len(milliseconds),
@@ -121,7 +121,7 @@ def run_pgbench(
 
 
 def _script(function: str, calls: Sequence[Call]) -> str:
-    """One statement that makes any of some calls: constants hold them all, and a variable chooses."""
+    """One statement that makes any of several calls: it contains all of them as constants, and a variable chooses."""
     rows = [{"tenant_id": str(call.tenant_id), **call.arguments} for call in calls]
     length = sum(len(str(row)) for row in rows) // len(rows)
     rows = rows[: max(1, _MAXIMUM_SCRIPT_CHARACTERS // length)]
@@ -129,7 +129,7 @@ def _script(function: str, calls: Sequence[Call]) -> str:
     for name in rows[0]:
         kind = "uuid" if name == "tenant_id" else _TYPES.get(name, "text")
         values = [_text(row[name]) for row in rows]
-        # Arrays of arrays would have to be even, and a token is a text's.
+        # Arrays of arrays would have to be rectangular, and only a text has a token.
         is_text = kind in ("uuid[]", "jsonb", "text")
         value = f"({_array(values)}::{'text' if is_text else kind}[])[:choice]"
         if TOKEN in values[0]:

@@ -18,11 +18,11 @@ from bench.targets import GATEWAY_MEGABYTES, Target
 WORKLOAD: Final = "mix"
 CONNECTIONS: Final = 64
 GROWTH: Final = 1.05
-"""The last fifth of the time may take this much of what the second fifth took. The first one fills pools and caches."""
+"""Memory in the last fifth of the time relative to the second fifth; the first one fills pools and caches."""
 
 
 class Memory(msgspec.Struct, frozen=True):
-    """Resident memory of the gateway process, in MB, looked at in even intervals."""
+    """Resident memory of the gateway process, in MB, at even intervals."""
 
     machine: Machine
     minutes: float
@@ -31,7 +31,7 @@ class Memory(msgspec.Struct, frozen=True):
 
 
 def watch(store: Store, samples: Sequence[Sample], folder: Path, *, minutes: float, say: Say) -> Memory:
-    """Drives the mix at 64 connections for some time. Raises BenchError when a request fails."""
+    """Runs the mix at 64 connections for some time. Raises BenchError when a request fails."""
     load.check_wrk()
     seconds = max(1, round(minutes * 60))
     interval = max(0.1, seconds / 120)
@@ -51,7 +51,7 @@ def watch(store: Store, samples: Sequence[Sample], folder: Path, *, minutes: flo
 
 
 def targets(memory: Memory) -> list[Target]:
-    """The most memory, and whether it grew."""
+    """The peak memory, and whether it grew."""
     fifth = max(1, len(memory.megabytes) // 5)
     second, last = memory.megabytes[fifth : 2 * fifth] or memory.megabytes, memory.megabytes[-fifth:]
     return [

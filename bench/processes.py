@@ -1,4 +1,4 @@
-"""Processes under measurement: started, waited for, looked at, ended."""
+"""Processes under measurement: starting, waiting for, measuring and stopping them."""
 
 import os
 import socket
@@ -20,14 +20,14 @@ STOP_SECONDS: Final = 30.0
 
 
 def environment(variables: Mapping[str, str]) -> dict[str, str]:
-    """The variables, and nothing of the caller's that could change what is measured."""
+    """The variables, and nothing from the caller's environment that could change what is measured."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ}
     return {**kept, "PYTHONPATH": str(REPOSITORY), "LC_ALL": "C.UTF-8", **variables}
 
 
 @contextmanager
 def running(command: Sequence[str | Path], *, folder: Path, variables: Mapping[str, str]) -> Iterator[psutil.Popen]:
-    """A process with its output in `folder/log`. It is ended in the end, the hard way if need be."""
+    """A process with its output in `folder/log`. It is stopped at the end, and killed if need be."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "log").open("ab") as log:
         process = psutil.Popen(
@@ -51,7 +51,7 @@ def running(command: Sequence[str | Path], *, folder: Path, variables: Mapping[s
 
 
 def wait_for(url: str, process: psutil.Popen, folder: Path) -> None:
-    """Waits until a URL answers 2xx. Raises BenchError when the process ends, or does not come to it in time."""
+    """Waits until a URL returns 2xx. Raises BenchError when the process ends, or does not respond in time."""
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         if process.poll() is not None:
@@ -76,12 +76,12 @@ def free_port() -> int:
 
 
 def cpu_seconds(root: psutil.Process) -> float:
-    """Processor time that a process and its children used, those that ended and were waited for included."""
+    """Processor time of a process and its children, including those that have ended and were waited for."""
     while True:
         processes = _tree(root)
         with suppress(psutil.NoSuchProcess):
             times = [process.cpu_times() for process in processes]
-            # A child that ends meanwhile would be counted twice, or not at all: its time goes over to its parent.
+            # A child that ends meanwhile would be counted twice, or not at all, as its time passes to its parent.
             if _tree(root) == processes:
                 return float(
                     sum(one.user + one.system for one in times) + times[0].children_user + times[0].children_system

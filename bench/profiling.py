@@ -12,7 +12,7 @@ from bench.compare import Say
 from bench.store import Sample, Store
 
 SETTINGS: Final = {"shared_preload_libraries": "pg_stat_statements", "pg_stat_statements.track": "all"}
-"""What the database has to be started with."""
+"""Settings that the database must be started with."""
 
 STATEMENTS: Final = """
 select calls, total_exec_time / calls * 1000 as microseconds, total_exec_time as milliseconds,
@@ -29,7 +29,7 @@ def profile(
     store: Store, samples: Sequence[Sample], folder: Path, workload: str, *, connections: int, seconds: int,
     output: Path, say: Say,
 ) -> str:  # fmt: skip
-    """Runs one workload against cardbase; answers the statements that took most, nested ones counted in both.
+    """Runs one workload against cardbase. Returns the statements that took the most time; nested ones count twice.
 
     With py-spy installed, writes a flame graph of the gateway to `output`.
     """

@@ -1,4 +1,4 @@
-"""Results for people: tables, the same on the terminal and in docs/performance.md."""
+"""Results as tables, the same on the terminal and in docs/performance.md."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -18,7 +18,7 @@ _COLUMNS: Final = (
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table, its columns aligned; numbers to the right."""
+    """A Markdown table with aligned columns, numbers to the right."""
     lines = [list(header), *map(list, rows)]
     widths = [max(len(line[index]) for line in lines) for index in range(len(header))]
     numeric = [bool(lines[1:]) and all(not line[index] or line[index][0].isdigit() for line in lines[1:])
@@ -36,7 +36,7 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def comparison(medians: Medians) -> str:
-    """A line for each workload, number of connections and peer."""
+    """A row for each workload, number of connections and peer."""
     rows = []
     for (workload, connections, peer), one in medians.items():
         ours = medians.get((workload, connections, CARDBASE))
@@ -50,7 +50,7 @@ def comparison(medians: Medians) -> str:
 
 
 def memory(medians: Medians) -> str:
-    """The most memory that each gateway's largest process had after a run."""
+    """The peak memory of each gateway's largest process after a run."""
     most: dict[str, float] = {}
     for (_, _, peer), one in medians.items():
         if one.gateway_megabytes is not None:
@@ -59,7 +59,7 @@ def memory(medians: Medians) -> str:
 
 
 def targets(found: Iterable[Target]) -> str:
-    """Each figure, its bound, and whether it keeps to it."""
+    """Each figure, its bound, and whether it is met."""
     rows = [
         (
             target.name,
@@ -87,7 +87,7 @@ def errors(measurements: Iterable[Measurement]) -> int:
 
 
 def write_region(name: str, text: str, document: Path = DOCUMENT) -> None:
-    """Replaces what stands between `<!-- name -->` and `<!-- /name -->`. Raises BenchError when they aren't there."""
+    """Replaces the text between `<!-- name -->` and `<!-- /name -->`. Raises BenchError when they are missing."""
     before = document.read_text()
     begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
     after, count = re.subn(

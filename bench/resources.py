@@ -1,4 +1,4 @@
-"""Reads, search and sign-in for a user who has a great deal, at one gateway."""
+"""Reads, search and sign-in for a user with a great deal of data, at one gateway."""
 
 import asyncio
 import os
@@ -30,20 +30,20 @@ from gateway.operate.deploy import deploy
 LOAD: Final = Path(__file__).with_name("resources.sql")
 TABLES: Final = ("app.memories", "app.conversations", "app.messages", "app.tasks", "app.resource_totals")
 PASSWORD: Final = "correct horse battery staple"
-# Users sign in with a key, and searches are as many as it takes to measure them.
+# Signing in needs a key, and measuring searches needs limits that don't stop them.
 VARIABLES: Final = {"JWT_SECRET_KEY": "bench " * 8, "SEARCH_RATE_LIMIT_PER_MINUTE": "0"}
 
 BUSY: Final = 16
 PAGE_P95_MS: Final = 15.0
 SEARCH_P95_MS: Final = 50.0
 LOGIN_OF_HASH: Final = 1.5
-"""How many times as long as its hash a login may take."""
+"""How long a login may take, relative to its hash."""
 
 SAMPLED: Final = 1_000
 WORDS: Final = 50
 """Searches of each kind."""
 SIGNING_IN: Final = os.cpu_count() or 1
-"""Connections that sign in without a pause: as many as there are cores to hash on."""
+"""Connections that sign in without a pause: one for each core that can hash."""
 
 READS: Final = {
     "get_memory": "one memory",
@@ -71,14 +71,14 @@ order by word
 
 
 class Login(msgspec.Struct, frozen=True):
-    """What signing in takes, and what it takes from others. Times in milliseconds."""
+    """The cost of signing in, and its effect on other requests. Times in milliseconds."""
 
     hash_ms: float
-    """To hold a password against its hash, alone."""
+    """Verifying a password against its hash, and nothing else."""
     alone: Load
-    """Logins one after the other."""
+    """Logins one by one."""
     connections: int
-    """Logins at a time, while others read."""
+    """Concurrent logins, while others read."""
     per_second: float
     quiet: Load
     """Reads of one memory at 16 connections while nobody signs in."""
@@ -111,7 +111,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class _Owner:
-    """Who has it all."""
+    """The user who owns all the data."""
 
     tenant_id: UUID
     user_id: UUID
@@ -119,7 +119,7 @@ class _Owner:
 
 
 def run(database: Store, plan: Plan, folder: Path, say: Say) -> Resources:
-    """Fills an empty database and measures. Raises BenchError when an answer is wrong."""
+    """Fills an empty database and measures. Raises BenchError when a response is wrong."""
     load.check_wrk()
     asyncio.run(deploy(database.url()))
     with peers.cardbase(database, folder / "cardbase", VARIABLES) as peer, _client(peer.address) as client:
@@ -167,7 +167,7 @@ def _register(client: httpx.Client, name: str) -> _Owner:
     return _Owner(UUID(data["user"]["tenant_id"]), UUID(data["user"]["id"]), headers)
 
 
-# --- what is asked ------------------------------------------------------------------------------------------
+# --- the requests ------------------------------------------------------------------------------------------
 
 
 def _requests(database: Store, owner: _Owner) -> dict[str, list[Request]]:
@@ -177,7 +177,7 @@ def _requests(database: Store, owner: _Owner) -> dict[str, list[Request]]:
         return Request("GET", f"{path}?{urlencode(query)}" if query else path, owner.headers, "")
 
     def sampled(column: str, table: str) -> list[UUID]:
-        # Alike in each run of as much data, and spread over all of it.
+        # The same in each run with the same amount of data, and spread over all of it.
         rows = database.fetch(f"select {column} as id from {table} order by md5({table}.id::text) limit {SAMPLED}")
         return [row["id"] for row in rows]
 
@@ -198,7 +198,7 @@ def _requests(database: Store, owner: _Owner) -> dict[str, list[Request]]:
 
 
 def _texts(database: Store) -> dict[str, list[str]]:
-    """What is searched for, by workload."""
+    """The words to search for, by workload."""
     words = database.fetch(FOUND)
     chance = random.Random(3)
 
@@ -216,7 +216,7 @@ def _texts(database: Store) -> dict[str, list[str]]:
 
 
 def _check(client: httpx.Client, workload: str, requests: Sequence[Request]) -> None:
-    """Sends a few of the requests; raises BenchError when the answers aren't what they should be."""
+    """Sends a few of the requests. Raises BenchError when a response is wrong."""
     for request in requests[: peers.CHECKED_CALLS]:
         answer = client.get(request.path, headers=dict(request.headers))
         data = answer.json()["data"] if answer.is_success else None
@@ -271,7 +271,7 @@ def _sign_in(peer: peers.HttpPeer, plan: Plan, say: Say) -> Login:
 
 
 def _hash_ms(times: int = 20) -> float:
-    """How long the gateway's own check of a password takes, the median."""
+    """The median time of the gateway's own check of a password."""
 
     async def seconds() -> list[float]:
         passwords = Passwords()
@@ -327,10 +327,10 @@ def text(found: Resources) -> str:
     login = found.login
     who = (
         f"A user with {found.memories:,} memories, {found.messages:,} messages and {found.memories // 20:,} tasks, of "
-        "words drawn as people draw them:"
+        "words as frequent as in natural language:"
     )
     signing_in = (
-        f"To hold a password against its hash takes {login.hash_ms:.1f} ms by itself; a login takes "
+        f"Verifying a password against its hash takes {login.hash_ms:.1f} ms by itself; a login takes "
         f"{login.alone.p50_ms:.1f} ms (median, one after the other). {login.connections} connections that sign in "
         f"without a pause make {login.per_second:,.0f} logins a second; meanwhile, reads of one memory at {BUSY} "
         "connections:"

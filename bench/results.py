@@ -52,7 +52,7 @@ class Machine(msgspec.Struct, frozen=True):
 
 
 def median_of(measurements: Iterable[Measurement]) -> dict[Cell, Measurement]:
-    """The median of each figure over the rounds; requests and errors are summed up, of memory the most is taken."""
+    """The median of each figure over the rounds; requests and errors are added up, and of memory the peak counts."""
     rounds_of: dict[Cell, list[Measurement]] = defaultdict(list)
     for one in measurements:
         rounds_of[one.workload, one.connections, one.peer].append(one)
@@ -114,7 +114,7 @@ def _first_line(*command: str | Path) -> str:
 
 
 def write(folder: Path, name: str, content: object) -> Path:
-    """Writes results as JSON; answers the file."""
+    """Writes results as JSON. Returns the file."""
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"{name}.json"
     file.write_bytes(msgspec.json.format(msgspec.json.encode(content), indent=2) + b"\n")

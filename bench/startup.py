@@ -1,4 +1,4 @@
-"""How long `cardbase serve` takes from the command to the first answer, with nothing there and with its data there."""
+"""How long `cardbase serve` takes from the command to the first response, without data and with its data."""
 
 import time
 from pathlib import Path
@@ -13,7 +13,7 @@ class Start(msgspec.Struct, frozen=True):
     """Two starts in one folder."""
 
     cold_seconds: float
-    """With an empty folder: the database is made, too."""
+    """With an empty folder: the database has to be created, too."""
     warm_seconds: float
     megabytes: float
     """Resident memory of the gateway process, after the second start."""
@@ -30,6 +30,6 @@ def _start(folder: Path) -> tuple[float, float]:
     port = processes.free_port()
     started = time.perf_counter()
     with processes.running((*CARDBASE, "serve"), folder=folder, variables={"PORT": str(port)}) as process:
-        # It answers once the database does.
+        # It responds once the database does.
         processes.wait_for(f"http://127.0.0.1:{port}/ready", process, folder)
         return time.perf_counter() - started, processes.resident_megabytes(process)

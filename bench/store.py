@@ -21,13 +21,13 @@ from gateway.operate.deploy import deploy
 LOAD: Final = Path(__file__).with_name("dataset.sql")
 TABLES: Final = ("app.cards", "app.card_usage", "app.card_usage_totals", "app.idempotency_store")
 SERVICE_ROLE: Final = "bench_service"
-"""What a service logs in as that works on the tables itself: with the rights of cardbase_api, under the policies."""
+"""The login of a service that uses the tables directly: with the rights of cardbase_api, under the policies."""
 
 SAMPLED_CARDS: Final = 20_000
 MAXIMUM_SAMPLES: Final = 2_000
 CARDS_PER_SAMPLE: Final = 4
 
-# The secondary indexes of tables, but for those that hold a constraint.
+# The secondary indexes of tables, except those of constraints.
 INDEXES: Final = """
 select pg_class.oid::regclass::text as name, pg_get_indexdef(pg_class.oid) as definition
 from pg_index
@@ -46,7 +46,7 @@ class Card(NamedTuple):
 
 
 class Sample(NamedTuple):
-    """A tenant, met as often as it has many cards, and four of its cards."""
+    """A tenant, picked in proportion to its cards, and four of its cards."""
 
     tenant_id: UUID
     cards: tuple[Card, ...]
@@ -58,7 +58,7 @@ class Store:
 
     server: embedded.EmbeddedDatabase
     postmaster: psutil.Process
-    """The process that all others of the server descend from."""
+    """The parent process of all the server's processes."""
     database: str = embedded.DATABASE
 
     def url(self, user: str = embedded.SUPERUSER) -> str:
@@ -66,7 +66,7 @@ class Store:
         return self.server.url(user, self.database)
 
     def execute(self, *statements: str) -> None:
-        """Runs statements one by one as the superuser, each in a transaction of its own."""
+        """Runs statements one by one as the superuser, each in its own transaction."""
 
         async def execute() -> None:
             connection = await asyncpg.connect(self.url())
@@ -98,11 +98,11 @@ class Store:
 
 @contextmanager
 def temporary_folder(parent: Path | None) -> Iterator[Path]:
-    """A new folder on a disk, removed in the end."""
+    """A new folder on a disk, removed at the end."""
     # /tmp may be memory, where a commit costs nothing.
     disk = Path("/var/tmp")
     folder = Path(tempfile.mkdtemp(prefix="cardbase-bench-", dir=parent or (disk if disk.is_dir() else None)))
-    folder.chmod(0o711)  # root's server runs as another user, who has to pass through
+    folder.chmod(0o711)  # a server started by root runs as another user, who has to pass through
     try:
         yield folder
     finally:
@@ -111,7 +111,7 @@ def temporary_folder(parent: Path | None) -> Iterator[Path]:
 
 @contextmanager
 def running(folder: Path, settings: Mapping[str, str] | None = None) -> Iterator[Store]:
-    """The embedded server in a folder, with its usual settings, fsync among them, and those given."""
+    """The embedded server in a folder, with its usual settings, fsync among them, and the given ones."""
     with embedded.running(folder, settings=settings) as server:
         pid = int((folder / "postgres" / "postmaster.pid").read_text().split("\n", 1)[0])
         yield Store(server, psutil.Process(pid))
@@ -129,13 +129,13 @@ def fill(store: Store, *, tenants: int, cards: int) -> None:
 
 
 def load(store: Store, script: Path, tables: Sequence[str], **settings: object) -> None:
-    """Runs a script that fills tables; it reads the settings as bench.<name>."""
+    """Runs a script that fills tables; the script reads the settings as bench.<name>."""
     text = script.read_text()
 
     async def run() -> None:
         connection = await asyncpg.connect(store.url())
         try:
-            # To build an index at once takes a fraction of the time that its entries take one by one.
+            # Building an index at once takes a fraction of the time that inserting its entries one by one takes.
             indexes = await connection.fetch(INDEXES, tables)
             for index in indexes:
                 await connection.execute(f"drop index {index['name']}")
@@ -152,7 +152,7 @@ def load(store: Store, script: Path, tables: Sequence[str], **settings: object) 
 
 
 def samples(store: Store, cards: int) -> list[Sample]:
-    """Tenants and cards to work on, spread over all of the table, the same in each run."""
+    """Tenants and cards to work on, spread over the whole table, the same in each run."""
     percent = min(100.0, 100.0 * SAMPLED_CARDS / cards)
     rows = store.fetch(
         f"select tenant_id, card_id, card_type, content from app.cards tablesample system ({percent}) repeatable (1)"

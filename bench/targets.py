@@ -1,4 +1,4 @@
-"""What the figures are held against."""
+"""The targets that the figures are compared with."""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final, Literal
@@ -34,7 +34,7 @@ class Target(msgspec.Struct, frozen=True):
 
     @property
     def is_met(self) -> bool:
-        """Whether the figure keeps to the bound."""
+        """Whether the figure is within the bound."""
         return self.measured >= self.bound if self.relation == "≥" else self.measured <= self.bound
 
 
@@ -42,7 +42,7 @@ Medians = Mapping[Cell, Measurement]
 
 
 def of_comparison(medians: Medians) -> list[Target]:
-    """The targets that these measurements can tell about."""
+    """The targets that these measurements can be compared with."""
     parts: tuple[Callable[[Medians], Iterator[Target]], ...] = (
         _against_peers, _tails, _against_pgbench, _within, _latencies, _memory,
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""What is asked of the peers: calls of the database's functions, and how each peer takes such a call."""
+"""The workloads: calls of the database's functions, and the form in which each peer takes them."""
 
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -12,11 +12,11 @@ from bench.store import Card, Sample
 from gateway.routes import ROUTES
 
 TOKEN: Final = "#" * 16
-"""Stands for sixteen digits that no other call has."""
+"""A placeholder for sixteen digits that no other call has."""
 
 REPLAYED_KEYS: Final = 200
 PAGE_SIZE: Final = 50
-"""What api.list_cards answers when nothing is said."""
+"""The page size of api.list_cards by default."""
 
 _ROUTE_OF: Final = {route.function: route for route in ROUTES}
 
@@ -39,7 +39,7 @@ class Request(NamedTuple):
     body: str
 
     def with_token(self, token: int) -> "Request":
-        """With the digits in the token's place."""
+        """With the digits in place of the token."""
         digits = f"{token:016d}"
         headers = {name: value.replace(TOKEN, digits) for name, value in self.headers.items()}
         return Request(self.method, self.path, headers, self.body.replace(TOKEN, digits))
@@ -114,10 +114,10 @@ WORKLOADS: Final[Mapping[str, Callable[[Sequence[Sample], str], list[Call]]]] = 
     "list_page": _list_page,
     "mix": _mix,
 }
-"""By name: the calls that are made in turn, of samples and for a peer."""
+"""By name: the calls that are made in turn, from samples and for a peer."""
 
 MIX: Final = {"retrieve": 40, "usage_spread": 30, "get_one": 15, "batch_new": 6, "list_page": 5, "batch_duplicate": 4}
-"""How many of a hundred calls of the mix are of which kind."""
+"""The share of each kind of call in the mix, in percent."""
 
 DESCRIPTIONS: Final = {
     "batch_new": "four new cards, with an idempotency key",
@@ -151,7 +151,7 @@ def _track(sample: Sample, card: Card) -> Call:
     return Call("track_usage", sample.tenant_id, arguments)
 
 
-# --- how a call is put --------------------------------------------------------------------------------------
+# --- the form of a call --------------------------------------------------------------------------------------
 
 
 def cards_api_request(call: Call) -> Request:
@@ -172,7 +172,7 @@ def cards_api_request(call: Call) -> Request:
 
 
 def rpc_request(call: Call) -> Request:
-    """A call as PostgREST takes it."""
+    """A call as a request to PostgREST."""
     body = _json({"tenant_id": str(call.tenant_id), **call.arguments})
     return Request("POST", f"/rpc/{call.function}", {"Content-Type": "application/json"}, body)
 
@@ -181,7 +181,7 @@ def _json(value: Any) -> str:
     return msgspec.json.encode(value).decode()
 
 
-# --- what a right answer is ---------------------------------------------------------------------------------
+# --- checking responses ---------------------------------------------------------------------------------
 
 
 def _check_create(call: Call, body: Any) -> str | None:
@@ -218,4 +218,4 @@ CHECKS: Final[Mapping[str, Callable[[Call, Any], str | None]]] = {
     "get_card": _check_get,
     "list_cards": _check_list,
 }
-"""By function: what is wrong with the body of an answer; None: nothing is."""
+"""By function: what is wrong with the body of a response; None: nothing."""
