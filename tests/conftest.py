@@ -47,7 +47,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """In how many processes `make test` runs: each has an embedded server of its own; of another there is one."""
+    """The number of processes of `make test`: each has its own embedded server; any other server is only one."""
     return min(os.cpu_count() or 1, 4) if config.getoption("db") == "embedded" else 1
 
 
@@ -57,7 +57,7 @@ def server(request: pytest.FixtureRequest) -> Iterator[Server]:
     choice = request.config.getoption("db")
     starts = {"embedded": servers.embedded_server, "container": servers.container_server}
     with starts[choice]() if choice in starts else servers.running_server(choice) as running:
-        # The pgTAP files write their rows past row-level security, which binds everybody else.
+        # The pgTAP files write their rows past row-level security, which applies to everybody else.
         if running.execute("select rolsuper from pg_roles where rolname = current_user") != "t":
             pytest.exit(f"--db: {running.deployer} is not a superuser of that server", returncode=4)
         if not request.config.getoption("pgbouncer"):
@@ -70,7 +70,7 @@ def server(request: pytest.FixtureRequest) -> Iterator[Server]:
 
 @pytest.fixture(scope="session")
 def template_database(server: Server) -> Iterator[Database]:
-    """A deployed database with pgTAP, if that is installed. Nobody connects to it: it is cloned."""
+    """A deployed database, with pgTAP if that is installed. Nobody connects to it: it is cloned."""
     with server.database(f"cardbase_test_{os.getpid()}_template") as database:
         asyncio.run(deploy(database.url()))
         servers.set_passwords(database)
@@ -92,7 +92,7 @@ def _clone(server: Server, template_database: Database) -> Callable[[ExitStack],
 
 @pytest.fixture
 def notifications(request: pytest.FixtureRequest) -> None:
-    """For tests of what is heard over NOTIFY: not through a pooler, which changes servers between transactions."""
+    """For tests that rely on NOTIFY: it doesn't work through a pooler, which changes servers between transactions."""
     if request.config.getoption("pgbouncer"):
         pytest.skip("nobody can listen through PgBouncer in transaction mode: gateways ask for the version instead")
 
@@ -106,20 +106,20 @@ def make_database(_clone: Callable[[ExitStack], Database]) -> Iterator[Callable[
 
 @pytest.fixture
 def database(make_database: Callable[[], Database]) -> Database:
-    """A deployed database of the test's own."""
+    """A deployed database for this test only."""
     return make_database()
 
 
 @pytest.fixture(scope="session")
 def shared_database(_clone: Callable[[ExitStack], Database]) -> Iterator[Database]:
-    """A deployed database that all tests share: for those that read, or keep to a tenant of their own."""
+    """A deployed database that all tests share: for those that only read, or use their own tenant."""
     with ExitStack() as stack:
         yield _clone(stack)
 
 
 @pytest.fixture
 def make_empty_database(server: Server) -> Iterator[Callable[[], Database]]:
-    """Makes databases with nothing in them; all are dropped after the test."""
+    """Makes empty databases; all are dropped after the test."""
     numbers = count(1)
     with ExitStack() as stack:
         name = f"cardbase_test_{os.getpid()}_empty"
@@ -128,13 +128,13 @@ def make_empty_database(server: Server) -> Iterator[Callable[[], Database]]:
 
 @pytest.fixture
 def empty_database(make_empty_database: Callable[[], Database]) -> Database:
-    """A database of the test's own with nothing in it."""
+    """An empty database for this test only."""
     return make_empty_database()
 
 
 @pytest.fixture
 def make_gateway() -> Iterator[Callable[..., Gateway]]:
-    """Starts gateways: on a database, or on an embedded one of their own; all are stopped after the test.
+    """Starts gateways: on a database, or each on its own embedded one; all are stopped after the test.
 
     Further arguments are environment variables.
     """
@@ -152,7 +152,7 @@ def make_gateway() -> Iterator[Callable[..., Gateway]]:
 
 @pytest.fixture(scope="session")
 def gateway(shared_database: Database, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    """A gateway on the shared database: for tests that keep to a tenant of their own."""
+    """A gateway on the shared database: for tests that use their own tenant."""
     folder: Path = tmp_path_factory.mktemp("gateway")
     with running_gateway(folder, {"DATABASE_URL": shared_database.url("cardbase_gateway")}) as running:
         yield running
@@ -169,7 +169,7 @@ def rpc_database(_clone: Callable[[ExitStack], Database]) -> Iterator[Database]:
 
 @pytest.fixture(scope="session")
 def rpc_gateway(rpc_database: Database, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    """A gateway on that database, where users are known by their tokens and tenants by a header as well."""
+    """A gateway on that database, where users are identified by tokens, and tenants also by a header."""
     folder: Path = tmp_path_factory.mktemp("rpc_gateway")
     variables = {
         "DATABASE_URL": rpc_database.url("cardbase_gateway"),
@@ -197,13 +197,13 @@ def people_gateway(shared_database: Database, tmp_path_factory: pytest.TempPathF
 
 @pytest.fixture
 def tenant_id() -> UUID:
-    """A tenant that nobody else has."""
+    """A tenant that no other test uses."""
     return uuid4()
 
 
 @pytest.fixture
 def client(gateway: Gateway, tenant_id: UUID) -> Iterator[httpx.Client]:
-    """An HTTP client of the shared gateway, as a tenant of the test's own."""
+    """An HTTP client of the shared gateway, as the test's tenant."""
     with gateway.client(tenant_id) as opened:
         yield opened
 
@@ -233,5 +233,5 @@ def user_client(people_gateway: Gateway, tenant_id: UUID) -> Iterator[Callable[.
 
 @pytest.fixture
 def user(user_client: Callable[..., httpx.Client]) -> httpx.Client:
-    """An HTTP client of a user of the test's own."""
+    """An HTTP client of a user of the test's tenant."""
     return user_client()

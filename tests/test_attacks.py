@@ -1,4 +1,4 @@
-"""The gateway attacked over HTTP, by way of every route of the table and every function of the catalog."""
+"""Attacks over HTTP, through every route of the table and every function of the catalog."""
 
 import asyncio
 import json
@@ -23,7 +23,7 @@ from gateway.routes import Route
 
 @pytest.fixture
 def client(scene: Scene) -> Iterator[httpx.Client]:
-    """A client that proves nothing by itself."""
+    """A client without credentials."""
     with scene.gateway.client() as opened:
         yield opened
 
@@ -54,14 +54,14 @@ UNPROVEN: Final[Mapping[str, Callable[[Tenant, Tenant], dict[str, str]]]] = {
 
 
 NO_TOKEN: Final = ("no token", "the header alone", "another scheme")
-"""Those of them that bring no bearer token at all."""
+"""The callers among them without any bearer token."""
 CLAIMED_WRONG: Final = (
     "an expired token",
     "a token for later",
     "a token without an end",
     "a token without a tenant",
 )
-"""Those whose token is ours, and says something that keeps it from being good."""
+"""The callers whose token is correctly signed, but has invalid claims."""
 
 
 def _with_tenant(text: str, tenant: Tenant) -> str:
@@ -71,7 +71,7 @@ def _with_tenant(text: str, tenant: Tenant) -> str:
 
 
 @pytest.mark.parametrize("route", CLOSED_ROUTES, ids=name_of)
-def test_route_refuses_callers_that_prove_nothing(
+def test_route_refuses_callers_without_valid_credentials(
     route: Route, scene: Scene, client: httpx.Client, attempts: Attempts, untouched: None
 ) -> None:
     request = request_of(route, scene.ours, scene.ours)
@@ -81,7 +81,7 @@ def test_route_refuses_callers_that_prove_nothing(
         assert response.json() == shapes.api_error("UNAUTHENTICATED", shapes.Like("a sentence", r"[A-Z].+\."))
         challenge = "Bearer" if name in NO_TOKEN else 'Bearer error="invalid_token", error_description="'
         assert response.headers["www-authenticate"].partition("The token")[0] == challenge
-        attempts.count("HTTP: routes, callers that prove nothing")
+        attempts.count("HTTP: routes, callers without valid credentials")
 
 
 @pytest.mark.parametrize("route", CLOSED_ROUTES, ids=name_of)
@@ -94,10 +94,10 @@ def test_route_refuses_a_header_that_names_another_tenant_than_the_token(
         response = client.request(**request, headers=scene.headers(scene.ours) | {"X-Tenant-ID": name})
         assert (name, response.status_code) == (name, 403)
         assert response.json()["error"]["code"] == "TENANT_MISMATCH"
-        attempts.count("HTTP: routes, a header beside another tenant's token")
+        attempts.count("HTTP: routes, a header next to another tenant's token")
 
 
-def test_repeated_headers_never_leave_a_choice(scene: Scene, client: httpx.Client, attempts: Attempts) -> None:
+def test_repeated_headers_are_refused(scene: Scene, client: httpx.Client, attempts: Attempts) -> None:
     ours, theirs = (bearer(token(tenant.tenant_id))["Authorization"] for tenant in (scene.ours, scene.theirs))
     for headers, status in (
         ([("Authorization", ours), ("Authorization", theirs)], 401),
@@ -110,8 +110,8 @@ def test_repeated_headers_never_leave_a_choice(scene: Scene, client: httpx.Clien
         attempts.count("HTTP: repeated headers")
 
 
-@pytest.mark.parametrize("path", ["/rpc/list_cards", "/rpc/nothing", "/rpc/get_health"])
-def test_rpc_refuses_callers_that_prove_nothing(
+@pytest.mark.parametrize("path", ["/rpc/list_cards", "/rpc/nothing", "/rpc/is_ready"])
+def test_rpc_refuses_callers_without_valid_credentials(
     path: str, scene: Scene, client: httpx.Client, attempts: Attempts, untouched: None
 ) -> None:
     for name, headers_of in UNPROVEN.items():
@@ -120,7 +120,7 @@ def test_rpc_refuses_callers_that_prove_nothing(
             assert (name, response.status_code) == (name, 401)
             code = "PGRST302" if name in NO_TOKEN else "PGRST303" if name in CLAIMED_WRONG else "PGRST301"
             assert (name, response.json()["code"]) == (name, code)
-            attempts.count("HTTP: /rpc, callers that prove nothing")
+            attempts.count("HTTP: /rpc, callers without valid credentials")
 
 
 # --- whose rows ---------------------------------------------------------------------------------------------------
@@ -129,7 +129,7 @@ CHANGING: Final = {"x-process-time", "date", "server-timing"}
 
 
 def answer_of(response: httpx.Response, owner: Tenant) -> tuple[int, dict[str, str], str]:
-    """The whole of an answer, but for the ids that were asked for and the time it took."""
+    """A whole response, except for the requested ids and the time it took."""
     body = response.text
     for value in (str(owner.user_id), *owner.rows.values()):
         body = body.replace(value, "…")
@@ -143,7 +143,7 @@ def about_rows(route: Route) -> bool:
 
 
 @pytest.mark.parametrize("route", [route for route in CLOSED_ROUTES if about_rows(route)], ids=name_of)
-def test_another_tenants_rows_are_as_nobodys(
+def test_another_tenants_rows_look_like_missing_ones(
     route: Route, scene: Scene, client: httpx.Client, attempts: Attempts, untouched: None
 ) -> None:
     answers = []
@@ -162,10 +162,10 @@ def test_another_tenants_rows_are_as_nobodys(
     [route for route in CLOSED_ROUTES if about_rows(route) and "user_id" in route.injected_parameters],
     ids=name_of,
 )
-def test_another_users_token_of_the_same_tenant_is_as_nobodys(
+def test_another_users_rows_look_like_missing_ones(
     route: Route, scene: Scene, client: httpx.Client, attempts: Attempts
 ) -> None:
-    """What is a user's own is hidden from the other users of the tenant, too."""
+    """What a user owns is hidden from the tenant's other users, too."""
     headers = bearer(token(scene.ours.tenant_id, sub=str(uuid4()))) | REQUEST_ID
     before = scene.fingerprint(scene.ours)
     answers = []
@@ -178,7 +178,7 @@ def test_another_users_token_of_the_same_tenant_is_as_nobodys(
     assert scene.fingerprint(scene.ours) == before
 
 
-def test_lists_and_searches_show_a_tenants_own_alone(
+def test_lists_and_searches_show_only_the_tenants_own_rows(
     scene: Scene, client: httpx.Client, attempts: Attempts, untouched: None
 ) -> None:
     for route in CLOSED_ROUTES:
@@ -192,8 +192,10 @@ def test_lists_and_searches_show_a_tenants_own_alone(
             attempts.count("HTTP: lists and searches")
 
 
-def test_rpc_is_as_tight_as_the_routes(scene: Scene, client: httpx.Client, attempts: Attempts, untouched: None) -> None:
-    """Each function of the catalog, over /rpc, about another tenant's rows and nobody's."""
+def test_rpc_is_as_strict_as_the_routes(
+    scene: Scene, client: httpx.Client, attempts: Attempts, untouched: None
+) -> None:
+    """Every function of the catalog, over /rpc, about another tenant's rows and nobody's."""
 
     async def read() -> list[world.Function]:
         connection = await asyncpg.connect(scene.database.url())
@@ -214,7 +216,7 @@ def test_rpc_is_as_tight_as_the_routes(scene: Scene, client: httpx.Client, attem
             assert scene.theirs.canary not in response.text
             answers.append(answer_of(response, owner))
             attempts.count("HTTP: /rpc, ids of another tenant and of nobody")
-            # The tenant and the user are the caller's, whatever is sent.
+            # Tenant and user are the caller's, whatever the arguments say.
             for claimed in ({"tenant_id": str(scene.theirs.tenant_id)}, {"user_id": str(scene.theirs.user_id)}):
                 claim = client.post(f"/rpc/{function.name}", json=sent | claimed, headers=scene.headers(scene.ours))
                 assert claim.status_code == 404

@@ -1,4 +1,4 @@
-"""The bench: that it runs, that what it measures is right, and that its figures are put where they belong."""
+"""The bench: it runs, its results are right, and its figures end up where they belong."""
 
 import shutil
 import subprocess
@@ -20,7 +20,7 @@ SMALL = ("--tenants", "20", "--cards", "2000")
 
 
 def run_bench(folder: Path, *arguments: str) -> Any:
-    """Runs `python -m bench`; answers what it wrote as JSON."""
+    """Runs `python -m bench`. Returns the JSON that it wrote."""
     done = subprocess.run(
         [sys.executable, "-m", "bench", *arguments, "--output", str(folder)],
         cwd=REPOSITORY,
@@ -37,7 +37,7 @@ def run_bench(folder: Path, *arguments: str) -> Any:
 
 @pytest.mark.skipif(shutil.which("wrk") is None, reason="wrk is not installed")
 def test_the_bench_runs_with_little_data(tmp_path: Path) -> None:
-    """Every function, over HTTP and without, answers what it should, and nothing fails."""
+    """Every function returns what it should, over HTTP and without, and nothing fails."""
     workloads = ("batch_replay", "usage_hot", "mix")
     has_matplotlib = find_spec("matplotlib") is not None
     written = run_bench(
@@ -63,7 +63,7 @@ def test_the_bench_runs_with_little_data(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(shutil.which("wrk") is None, reason="wrk is not installed")
 def test_growth_runs_with_little_data(tmp_path: Path) -> None:
-    """Two sizes, what they take on disk, and a purge of all that had expired."""
+    """Two sizes, the disk space that they take, and a purge of everything that had expired."""
     written = run_bench(
         tmp_path,
         "growth",
@@ -101,7 +101,7 @@ def test_resources_run_with_little_data(tmp_path: Path) -> None:
 @pytest.mark.skipif(shutil.which("redis-server") is None, reason="redis-server is not installed")
 @pytest.mark.skipif(find_spec("celery") is None, reason="celery is not installed")
 def test_jobs_run_with_few(tmp_path: Path) -> None:
-    """All are completed, here and by Celery; and what is too old is gone after each hour."""
+    """All are completed, here and by Celery, and old rows are gone after each hour."""
     written = run_bench(
         tmp_path,
         "jobs",
@@ -115,7 +115,7 @@ def test_jobs_run_with_few(tmp_path: Path) -> None:
 
 
 def test_events_reach_all_listeners(tmp_path: Path) -> None:
-    """Each listener of a tenant is told of each of its events."""
+    """Each listener of a tenant gets each of its events."""
     written = run_bench(tmp_path, "events", "--listeners", "40", "--events", "4")
 
     assert (written["tenants"], written["deliveries"]) == (2, 80)

@@ -23,7 +23,7 @@ ONBOARDING = [
 
 
 def create(client: httpx.Client, *contents: dict[str, Any]) -> list[str]:
-    """Creates company cards; answers their ids."""
+    """Creates company cards. Returns their ids."""
     cards = [{"card_type": "company", "content": content} for content in contents]
     response = client.post(BATCH, json={"cards": cards})
     assert response.status_code == 201, response.text
@@ -43,7 +43,7 @@ def headers_of(response: httpx.Response) -> dict[str, str]:
 # --- create ---------------------------------------------------------------------------------------------------
 
 
-def test_new_batch_answers_201_and_its_cards_in_the_order_sent(client: httpx.Client) -> None:
+def test_new_batch_returns_201_and_its_cards_in_the_order_sent(client: httpx.Client) -> None:
     response = client.post(BATCH, json={"cards": ONBOARDING})
 
     assert response.status_code == 201
@@ -63,7 +63,7 @@ def test_new_batch_answers_201_and_its_cards_in_the_order_sent(client: httpx.Cli
     assert cards[0]["content_hash"] == hashlib.sha256(b'{"name": "Acme"}').hexdigest()
 
 
-def test_same_batch_again_answers_200_and_the_same_cards(client: httpx.Client) -> None:
+def test_same_batch_again_returns_200_and_the_same_cards(client: httpx.Client) -> None:
     first = client.post(BATCH, json={"cards": ONBOARDING}).json()
     again = client.post(BATCH, json={"cards": ONBOARDING})
 
@@ -75,7 +75,7 @@ def test_same_batch_again_answers_200_and_the_same_cards(client: httpx.Client) -
     }
 
 
-def test_batch_with_known_and_new_cards_answers_201_and_says_which_were_created(client: httpx.Client) -> None:
+def test_batch_with_known_and_new_cards_returns_201_and_says_which_were_created(client: httpx.Client) -> None:
     known = client.post(BATCH, json={"cards": ONBOARDING[1:3]}).json()["cards"]
     response = client.post(BATCH, json={"cards": ONBOARDING})
 
@@ -208,7 +208,7 @@ def test_two_tenants_with_the_same_content_have_a_card_each(client: httpx.Client
 # --- idempotency ----------------------------------------------------------------------------------------------
 
 
-def test_replay_answers_the_stored_response_byte_for_byte_with_its_status(
+def test_replay_returns_the_stored_response_byte_for_byte_with_its_status(
     client: httpx.Client, shared_database: Database, tenant_id: UUID
 ) -> None:
     key = {"Idempotency-Key": "onboarding-1"}
@@ -219,7 +219,7 @@ def test_replay_answers_the_stored_response_byte_for_byte_with_its_status(
         "content-length": str(len(first.content)),
         "x-idempotency-cache": "MISS",
     }
-    # What happened to a card meanwhile does not change the answer that was given.
+    # What happens to a card meanwhile does not change the stored response.
     assert client.post(usage(first.json()["cards"][0]["card_id"])).status_code == 200
     stored = row_counts(shared_database, tenant_id)
 
@@ -354,7 +354,7 @@ def test_key_is_remembered_for_as_long_as_the_setting_says(
 # --- retrieve -------------------------------------------------------------------------------------------------
 
 
-def test_retrieve_answers_found_cards_in_the_order_asked_each_once(client: httpx.Client) -> None:
+def test_retrieve_returns_found_cards_in_the_order_requested_each_once(client: httpx.Client) -> None:
     cards = client.post(BATCH, json={"cards": ONBOARDING}).json()["cards"]
     for card in cards:
         del card["created"]
@@ -469,7 +469,7 @@ def test_longest_names_of_a_usage_are_kept(client: httpx.Client) -> None:
     assert event == {"usage_id": shapes.UUID_V7, "used_at": shapes.TIME, **body}
 
 
-def test_card_of_another_tenant_is_as_absent_as_one_that_never_was(
+def test_card_of_another_tenant_looks_like_one_that_never_existed(
     client: httpx.Client, other_client: httpx.Client
 ) -> None:
     (card_id,) = create(client, {"name": "Acme"})

@@ -1,4 +1,4 @@
-"""Many callers at once, through SQL and through HTTP: each answer is one that some order of them, one by one, gives."""
+"""Many callers at once, over SQL and over HTTP: their results are those of some serial order."""
 
 import asyncio
 from collections import Counter
@@ -20,7 +20,7 @@ ROUNDS: Final = 12
 
 
 async def released_together(*calls: Callable[[], Awaitable[Any]]) -> list[Any]:
-    """What the calls answer, all of them begun at the same moment."""
+    """Starts all calls at the same moment. Returns their results."""
     barrier = asyncio.Barrier(len(calls))
 
     async def call_at_the_barrier(call: Callable[[], Awaitable[Any]]) -> Any:
@@ -42,7 +42,7 @@ class Crowd(NamedTuple):
 async def crowd(
     request: pytest.FixtureRequest, database: Database, make_gateway: Callable[..., Gateway], tenant_id: UUID
 ) -> AsyncIterator[Crowd]:
-    """32 callers, who have caused no deadlock by the end."""
+    """32 callers, which must not have caused a deadlock by the end."""
     callers: Sequence[Caller]
     if request.param == "SQL":
         async with services(database, tenant_id, CALLERS) as callers:
@@ -56,9 +56,9 @@ async def crowd(
 
 
 def deadlocks(database: Database) -> int:
-    """How many deadlocks the database has seen. A session reports them when it ends at the latest.
+    """How many deadlocks the database has seen. A session reports them at the latest when it ends.
 
-    Those of a pooler outlive its clients: they are ended.
+    Sessions of a pooler outlive its clients, so they are terminated.
     """
     others = "from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()"
     database.execute(f"select pg_terminate_backend(pid) {others}")
@@ -84,7 +84,7 @@ async def test_one_key_has_one_effect_and_all_get_the_same_answer(crowd: Crowd) 
 
 
 async def created_or_refused(caller: Caller, entries: list[dict[str, Any]], key: str) -> bytes | str:
-    """The body of a 201, else the refusal's code in lower case."""
+    """The body of a 201, or else the error's code in lower case."""
     try:
         answer = await caller.create(entries, key)
     except asyncpg.PostgresError as error:
@@ -93,7 +93,7 @@ async def created_or_refused(caller: Caller, entries: list[dict[str, Any]], key:
 
 
 async def test_one_key_with_two_requests_does_one_of_them(crowd: Crowd) -> None:
-    """Whoever comes first decides which; the other request is refused."""
+    """The first one decides which; the other request is refused."""
     for number in range(ROUNDS):
         requests = [cards(number), cards(number, 1000 + number)]
         answers = await released_together(
@@ -111,7 +111,7 @@ async def test_one_key_with_two_requests_does_one_of_them(crowd: Crowd) -> None:
 async def test_overlapping_batches_in_opposite_orders_make_each_card_once(crowd: Crowd) -> None:
     for number in range(ROUNDS):
         start = number * 100
-        # Each begins elsewhere in a ring of 40 cards, and every other one goes backwards.
+        # Each starts at another card of a ring of 40, and every other one goes backwards.
         batches = [[start + (index + step) % 40 for step in range(20)] for index in range(CALLERS)]
         answers = await released_together(
             *(
@@ -151,7 +151,7 @@ async def test_one_card_and_workflow_is_one_event_and_every_use_is_counted(crowd
 
 
 async def test_many_workflows_use_many_cards_and_all_is_counted(crowd: Crowd) -> None:
-    """Callers use the same cards for the same workflows in different orders: who waits for whom differs each time."""
+    """Callers use the same cards for the same workflows in different orders: who waits for whom always differs."""
     created = (await crowd.callers[0].create(cards(*range(4)))).json["cards"]
     ids = [card["card_id"] for card in created]
     pairs = [(card_id, f"workflow {number}") for card_id in ids for number in range(4)]
@@ -164,7 +164,7 @@ async def test_many_workflows_use_many_cards_and_all_is_counted(crowd: Crowd) ->
         )
     counted = query(crowd.database, crowd.tenant_id, "select sum(usage_count) from app.card_usage_totals")
     assert int(counted) == ROUNDS * CALLERS
-    # Round 0 alone goes through all pairs.
+    # Round 0 alone covers all pairs.
     assert row_counts(crowd.database, crowd.tenant_id)["card_usage"] == len(pairs)
 
 
@@ -184,7 +184,7 @@ async def test_64_connections_on_one_card_count_exactly(
 async def test_two_uses_in_a_transaction_and_one_between_them_do_not_deadlock(
     database: Database, tenant_id: UUID
 ) -> None:
-    """The one between them is for the workflow that the transaction comes to next."""
+    """The one in between is for the same workflow as the transaction's second."""
     async with services(database, tenant_id, 2) as (mine, other):
         (card,) = (await mine.create(cards(1))).json["cards"]
         async with mine.transaction():
@@ -206,7 +206,7 @@ async def until_one_waits(database: Database) -> None:
 # --- the bounded wait for a key -------------------------------------------------------------------------------
 
 
-async def test_request_waits_for_the_transaction_that_holds_its_key_and_answers_the_same(
+async def test_request_waits_for_the_transaction_that_holds_its_key_and_returns_the_same(
     gateway: Gateway, shared_database: Database, tenant_id: UUID
 ) -> None:
     async with services(shared_database, tenant_id, 1) as (service,), clients(gateway, tenant_id, 1) as (client,):
@@ -219,7 +219,7 @@ async def test_request_waits_for_the_transaction_that_holds_its_key_and_answers_
     assert second.headers["x-idempotency-cache"] == "HIT"
 
 
-async def test_request_whose_key_is_held_too_long_is_refused_and_may_be_repeated(
+async def test_request_whose_key_is_held_too_long_is_refused_and_can_be_retried(
     gateway: Gateway, shared_database: Database, tenant_id: UUID
 ) -> None:
     async with services(shared_database, tenant_id, 1) as (service,), clients(gateway, tenant_id, 1) as (client,):
@@ -236,7 +236,7 @@ async def test_request_whose_key_is_held_too_long_is_refused_and_may_be_repeated
     assert (repeated.status, repeated.headers["x-idempotency-cache"]) == (201, "MISS")
 
 
-async def test_who_waits_for_a_key_has_its_own_limit_if_that_is_shorter_and_gets_it_back(
+async def test_wait_for_a_key_respects_a_shorter_lock_timeout_and_restores_it(
     database: Database, tenant_id: UUID
 ) -> None:
     claim = "select (app.claim_idempotency_key($1, 'key', '\\x01')).status"

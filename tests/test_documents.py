@@ -1,4 +1,4 @@
-"""The documents say what the code does: settings, error codes, commands and links are compared with it."""
+"""The documents agree with the code: settings, error codes, commands and links."""
 
 import ast
 import re

@@ -1,4 +1,4 @@
-"""Bad input: what it is answered, and that nothing of it is stored."""
+"""Bad input: how it is refused, and that nothing of it is stored."""
 
 import json
 import random
@@ -25,16 +25,16 @@ CANNOT_STORE: Final = "The request has a value that can't be stored."
 
 
 class Bad(NamedTuple):
-    """One bad request, and its answer."""
+    """One bad request, and its response."""
 
     name: str
     path: str
     body: Any
-    """Bytes as they are, all else as JSON."""
+    """Bytes are sent as they are, everything else as JSON."""
     field: str | None
     """Path of the one detail; None: no details."""
     message: Any = A_SENTENCE
-    """Of the detail; without one, of the error."""
+    """The message of the detail or, without one, of the error."""
     status: int = 422
     code: str = "VALIDATION_ERROR"
     headers: Mapping[str, str] = MappingProxyType({})
@@ -274,7 +274,7 @@ def test_missing_tenant_is_refused(gateway: Gateway) -> None:
         ("POST", "/health", {"GET", "HEAD", "OPTIONS"}),
     ],
 )
-def test_wrong_method_is_answered_with_the_right_ones(
+def test_wrong_method_is_refused_with_the_right_ones(
     client: httpx.Client, method: str, path: str, allowed: set[str]
 ) -> None:
     response = client.request(method, path, json={})
@@ -303,7 +303,7 @@ def test_what_can_be_stored_is_stored(client: httpx.Client, text: bytes) -> None
 @pytest.mark.parametrize("exponent", [16_383, 16_384, 100_000, 131_071, 131_072, 2**31, 2**63, 10**30])
 @pytest.mark.parametrize("sign", ["", "-"])
 def test_number_is_stored_or_refused_with_its_place(client: httpx.Client, exponent: int, sign: str) -> None:
-    """PostgreSQL's own limits decide: 131,072 digits before the point, 16,383 behind it."""
+    """PostgreSQL's own limits decide: 131,072 digits before the decimal point, 16,383 after it."""
     response = client.post(BATCH, content=with_content(f"1e{sign}{exponent}".encode()))
     if exponent <= (16_383 if sign else 131_071):
         assert response.status_code == 201, response.text
@@ -323,7 +323,7 @@ TOO_LARGE: Final = shapes.api_error(
 
 
 def padded(size: int) -> bytes:
-    """A batch of so many bytes."""
+    """A batch with that many bytes."""
     empty = with_content(b'""')
     return with_content(b'"' + b"x" * (size - len(empty)) + b'"')
 
@@ -384,7 +384,7 @@ def request(tenant_id: UUID, *headers: str, body: bytes = b"", line: str = f"POS
 
 
 def talk(gateway: Gateway, sent: bytes) -> Answer:
-    """Sends bytes as they are; answers what comes back until the other side closes."""
+    """Sends bytes as they are. Returns what comes back until the other side closes."""
     with socket.create_connection(("127.0.0.1", gateway.port), timeout=20) as connection:
         connection.sendall(sent)
         received = b""
@@ -402,7 +402,7 @@ def talk(gateway: Gateway, sent: bytes) -> Answer:
 CHUNKED: Final = b"%x\r\n%b\r\n0\r\n\r\n" % (len(GOOD), GOOD)
 
 
-def test_plain_and_chunked_requests_are_answered(gateway: Gateway, tenant_id: UUID) -> None:
+def test_plain_and_chunked_requests_are_served(gateway: Gateway, tenant_id: UUID) -> None:
     plain = talk(gateway, request(tenant_id, f"Content-Length: {len(GOOD)}", body=GOOD))
     chunked = talk(gateway, request(tenant_id, "Transfer-Encoding: chunked", body=CHUNKED))
     assert (plain.status, chunked.status) == (201, 200)
@@ -490,7 +490,7 @@ BODY_OF: Final = {
 
 
 def variants(value: Any) -> Iterator[Any]:
-    """The value with something else at each of its places, and with each of its members gone."""
+    """The value with something else in each place, and without each of its members."""
     yield from WRONG
     if isinstance(value, dict):
         for key, member in value.items():
@@ -503,7 +503,7 @@ def variants(value: Any) -> Iterator[Any]:
 
 
 def damaged(text: bytes, count: int) -> Iterator[bytes]:
-    """The text cut, doubled, or with other bytes in it, the same ones at each run."""
+    """The text cut, doubled, or with other bytes in it, the same in each run."""
     chance = random.Random(text)
     for _ in range(count):
         start, end = sorted(chance.sample(range(len(text)), 2))
@@ -526,7 +526,7 @@ def is_json(body: bytes) -> bool:
 
 @pytest.mark.parametrize("path", BODY_OF)
 def test_generated_input_never_breaks_the_gateway(client: httpx.Client, path: str) -> None:
-    """A 422 says where and why, a 400 is for what is not JSON, and everything else takes its whole effect."""
+    """A 422 says where and why, a 400 means that it is not JSON, and everything else takes full effect."""
     bodies = [encoded(body) for body in variants(BODY_OF[path])] + list(damaged(encoded(BODY_OF[path]), 150))
     refused = 0
     for body in bodies:
@@ -544,13 +544,13 @@ def test_generated_input_never_breaks_the_gateway(client: httpx.Client, path: st
             assert response.json()["error"]["code"] == "MALFORMED_JSON"
             assert not is_json(body)
         else:
-            # Where a name is not known, it is not looked at whether it is UTF-8.
+            # An unknown name is skipped, even if it is not UTF-8.
             check_effect(path, json.loads(body.decode(errors="replace")), response)
     assert refused > 100
 
 
 def check_effect(path: str, sent: Any, response: httpx.Response) -> None:
-    """Fails unless a request that is as it should be was answered as it should be."""
+    """Fails unless a valid request got the right response."""
     answer = response.json()
     if path == BATCH:
         assert response.status_code == (201 if answer["created_count"] else 200), sent

@@ -1,4 +1,4 @@
-"""What attackers may wear out, and what they may learn: limits, secrets, documents and origins."""
+"""What attackers may exhaust, and what they may learn: limits, secrets, documents and origins."""
 
 import socket
 from collections.abc import Callable, Iterator
@@ -22,7 +22,7 @@ from gateway.routes import ROUTES
 
 @pytest.fixture
 def client(scene: Scene) -> Iterator[httpx.Client]:
-    """A client that proves nothing by itself."""
+    """A client without credentials."""
     with scene.gateway.client() as opened:
         yield opened
 
@@ -33,7 +33,7 @@ def client(scene: Scene) -> Iterator[httpx.Client]:
 def test_tenant_that_floods_with_slow_calls_does_not_starve_another(
     make_gateway: Callable[..., Gateway], database: Database, attempts: Attempts
 ) -> None:
-    """One tenant's calls wait for a lock that is held; another's are answered meanwhile, each of them."""
+    """One tenant's calls wait for a lock that is held; meanwhile all of another's succeed."""
     limits = {"DATABASE_POOL_MAX": "8", "TENANT_CONNECTIONS": "4", "TENANT_WAITING": "6"}
     times = {"DATABASE_ACQUIRE_TIMEOUT_MS": "60000", "DATABASE_STATEMENT_TIMEOUT_MS": "120000"}
     gateway = make_gateway(database, **limits, **times)
@@ -46,7 +46,7 @@ def test_tenant_that_floods_with_slow_calls_does_not_starve_another(
         with Holder(database, lock) as holder:
             answers = [pool.submit(flood.post, slow) for _ in range(60)]
             wait_until(lambda: waiting_for_locks(database) >= 2 and any(answer.done() for answer in answers), 30)
-            # The flood goes on, and the other tenant is answered: tracking, reading and writing.
+            # The flood goes on, and the other tenant is served: tracking, reading and writing.
             for number in range(20):
                 assert quiet.post(quick).status_code == 200
                 assert quiet.get("/api/v1/cards").status_code == 200
@@ -57,19 +57,19 @@ def test_tenant_that_floods_with_slow_calls_does_not_starve_another(
             for response in refused:
                 assert response.json()["error"]["code"] == "RATE_LIMITED"
                 assert response.headers["retry-after"] == "1"
-            # At work and waiting: no more than the two bounds, whichever way they came.
+            # Running and waiting: no more than the two bounds, whether batched or alone.
             assert 4 <= sum(not answer.done() for answer in answers) <= 4 + 2 * 6 + 2
             assert flood.get("/health").status_code == 200
             holder.release()
             passed = [answer.result() for answer in answers if answer.result().status_code != 429]
         assert {response.status_code for response in passed} == {200}
         count = flood.post(slow).json()["usage_count"]
-        assert count == 1 + len(passed) + 1  # none of those that were let in got lost
+        assert count == 1 + len(passed) + 1  # none of the accepted calls got lost
         attempts.count("HTTP: calls of a tenant that floods", 60)
 
 
 def _new_card(client: httpx.Client) -> str:
-    """Creates a card; answers where its use is counted."""
+    """Creates a card. Returns the path that counts its usage."""
     response = client.post("/api/v1/cards", json={"card_type": "voice", "content": {"name": "counted"}})
     return f"/api/v1/cards/{response.json()['card_id']}/usage"
 
@@ -78,8 +78,8 @@ def _create(client: httpx.Client, number: int) -> httpx.Response:
     return client.post("/api/v1/cards", json={"card_type": "voice", "content": {"number": number}})
 
 
-def test_slow_requests_hold_up_nobody(scene: Scene, client: httpx.Client, attempts: Attempts) -> None:
-    """Bodies that never come hold no connection to the database."""
+def test_slow_requests_delay_nobody(scene: Scene, client: httpx.Client, attempts: Attempts) -> None:
+    """Bodies that never arrive occupy no connection to the database."""
     head = (
         f"POST /api/v1/cards HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token(scene.theirs.tenant_id)}\r\n"
         "Content-Type: application/json\r\nContent-Length: 1000\r\n\r\n{"
@@ -88,7 +88,7 @@ def test_slow_requests_hold_up_nobody(scene: Scene, client: httpx.Client, attemp
         for _ in range(100):
             connection = stack.enter_context(socket.create_connection(("127.0.0.1", scene.gateway.port), timeout=30))
             connection.sendall(head)
-            attempts.count("HTTP: bodies that never come")
+            attempts.count("HTTP: bodies that never arrive")
         for _ in range(20):
             assert client.get("/api/v1/cards", headers=scene.headers(scene.ours)).status_code == 200
         assert client.get("/health").json()["database"] == "connected"
@@ -97,8 +97,10 @@ def test_slow_requests_hold_up_nobody(scene: Scene, client: httpx.Client, attemp
 # --- what is told -------------------------------------------------------------------------------------------------
 
 
-def test_secrets_are_never_told(make_gateway: Callable[..., Gateway], database: Database, attempts: Attempts) -> None:
-    """Not in the log, in errors, in /api/v1/info and /metrics, nor in the list of processes."""
+def test_secrets_are_never_revealed(
+    make_gateway: Callable[..., Gateway], database: Database, attempts: Attempts
+) -> None:
+    """Not in the log, in errors, in /api/v1/info or /metrics, nor in the list of processes."""
     secret = "super-secret-key-of-the-gateway-0123456789"
     sent = token(uuid4(), key=secret)
     forged = token(uuid4(), key=OTHER_SECRET)
@@ -136,7 +138,7 @@ def test_secrets_are_never_told(make_gateway: Callable[..., Gateway], database: 
         assert word not in told
 
 
-def test_wrong_secret_is_not_shown_in_the_complaint(make_gateway: Callable[..., Gateway]) -> None:
+def test_password_in_a_wrong_setting_is_not_shown(make_gateway: Callable[..., Gateway]) -> None:
     with pytest.raises(AssertionError) as caught:
         make_gateway(DATABASE_URL="mysql://user:open-sesame@example/db")
     assert "DATABASE_URL: expected a URL that begins with postgresql://" in str(caught.value)
@@ -144,7 +146,7 @@ def test_wrong_secret_is_not_shown_in_the_complaint(make_gateway: Callable[..., 
 
 
 @pytest.mark.parametrize("path", ["/docs", "/docs/start.js", "/docs/swagger-ui.css", "/docs/nothing", "/openapi.json"])
-def test_documents_run_nothing_but_their_own(path: str, client: httpx.Client) -> None:
+def test_documents_run_only_their_own_files(path: str, client: httpx.Client) -> None:
     response = client.get(path)
     assert response.status_code == (404 if path.endswith("nothing") else 200)
     assert response.headers["x-content-type-options"] == "nosniff"
@@ -172,14 +174,12 @@ ORIGIN: Final = "https://app.example"
 
 
 @pytest.mark.parametrize("path", [*sorted({route.path for route in ROUTES}), "/rpc/list_cards"])
-def test_preflight_lets_the_named_origin_in_and_no_other(
-    path: str, make_shared_gateway: Gateway, attempts: Attempts
-) -> None:
+def test_preflight_allows_only_the_named_origin(path: str, gateway_with_origins: Gateway, attempts: Attempts) -> None:
     asked = {
         "Access-Control-Request-Method": "PATCH",
         "Access-Control-Request-Headers": "authorization, content-type, idempotency-key, x-tenant-id",
     }
-    with make_shared_gateway.client() as client:
+    with gateway_with_origins.client() as client:
         allowed = client.options(path, headers=asked | {"Origin": ORIGIN})
         assert allowed.status_code == 204
         assert allowed.headers["access-control-allow-origin"] == ORIGIN
@@ -194,8 +194,8 @@ def test_preflight_lets_the_named_origin_in_and_no_other(
             attempts.count("HTTP: origins that are not named")
 
 
-def test_answers_are_readable_to_the_named_origin_alone(make_shared_gateway: Gateway) -> None:
-    with make_shared_gateway.client(uuid4()) as client:
+def test_responses_are_readable_only_to_the_named_origin(gateway_with_origins: Gateway) -> None:
+    with gateway_with_origins.client(uuid4()) as client:
         for path, status in (("/api/v1/cards", 200), (f"/api/v1/cards/{uuid4()}", 404), ("/rpc/nothing", 404)):
             response = client.get(path, headers={"Origin": ORIGIN})
             assert (response.status_code, response.headers["access-control-allow-origin"]) == (status, ORIGIN)
@@ -213,8 +213,8 @@ def test_without_allowed_origins_nobody_else_reads(scene: Scene, client: httpx.C
 
 
 @pytest.fixture(scope="module")
-def make_shared_gateway(shared_database: Database, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    """A gateway that lets one origin in."""
+def gateway_with_origins(shared_database: Database, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """A gateway that allows two origins."""
     variables = {
         "DATABASE_URL": shared_database.url("cardbase_gateway"),
         "ALLOWED_ORIGINS": f"{ORIGIN}, https://b.example",

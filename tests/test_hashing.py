@@ -1,4 +1,4 @@
-"""Hashing of contents, by properties: what counts as the same content, and what does not."""
+"""Properties of content hashing: what counts as the same content, and what does not."""
 
 import json
 import random
@@ -27,7 +27,7 @@ def shuffled(value: Any, order: random.Random) -> Any:
 
 
 def stored(client: httpx.Client, *contents: str) -> list[dict[str, Any]]:
-    """Creates cards of contents given as JSON text."""
+    """Creates cards from contents given as JSON text."""
     cards = ",".join(f'{{"card_type": "insight", "content": {content}}}' for content in contents)
     response = client.post("/api/v1/cards/batch", content=f'{{"cards": [{cards}]}}'.encode())
     assert response.is_success, response.text

@@ -1,4 +1,4 @@
-"""Who calls: what is believed, what is refused, and in which words."""
+"""Identification of callers: what is trusted, what is refused, and with which message."""
 
 import json
 import logging
@@ -49,7 +49,7 @@ def refused(refuser: Identifier, headers: dict[bytes, bytes]) -> ApiError:
     return caught.value
 
 
-# --- tokens that are good ---------------------------------------------------------------------------------------
+# --- valid tokens ---------------------------------------------------------------------------------------
 
 
 def test_token_names_tenant_and_user() -> None:
@@ -101,7 +101,7 @@ def test_set_of_one_key_needs_no_kid() -> None:
     assert refuser.identify(headers_of(f"Bearer {good}")).tenant_id == TENANT
 
 
-def test_keys_for_another_use_or_algorithm_are_passed_over() -> None:
+def test_keys_for_another_use_or_algorithm_are_ignored() -> None:
     usable, encrypting, other = (key_pair("RS256", number) for number in range(3))
     keys = [
         encrypting.jwk("RS256", kid="encrypting", use="enc"),
@@ -118,13 +118,13 @@ def test_keys_for_another_use_or_algorithm_are_passed_over() -> None:
 
 
 @pytest.mark.parametrize("audience", ["cardbase", ["somebody", "cardbase"]])
-def test_audience_and_issuer_that_are_asked_for_are_let_in(audience: object) -> None:
+def test_required_audience_and_issuer_are_accepted(audience: object) -> None:
     refuser = identifier(JWT_AUDIENCE="cardbase", JWT_ISSUER="https://login.example")
     good = token(TENANT, aud=audience, iss="https://login.example")
     assert refuser.identify(headers_of(f"Bearer {good}")).tenant_id == TENANT
 
 
-def test_audience_and_issuer_that_nobody_asks_for_are_not_looked_at() -> None:
+def test_audience_and_issuer_are_ignored_unless_required() -> None:
     good = token(TENANT, aud="anybody", iss="anybody")
     assert identifier().identify(headers_of(f"Bearer {good}")).tenant_id == TENANT
 
@@ -134,7 +134,7 @@ def test_clocks_may_be_half_a_minute_apart(claims: dict[str, Any]) -> None:
     assert identifier().identify(headers_of(f"Bearer {token(TENANT, **claims)}")).tenant_id == TENANT
 
 
-# --- tokens that are not ----------------------------------------------------------------------------------------
+# --- invalid tokens ----------------------------------------------------------------------------------------
 
 CLAIMS: Final = {"tenant_id": str(TENANT), "exp": 4_102_444_800}
 LATER: Final = int(time.time()) + 3600
@@ -203,7 +203,7 @@ def test_bad_token_is_refused(text: str, reason: str, message: str) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(BAD))
-def test_bad_token_is_refused_where_the_header_is_believed_too(name: str) -> None:
+def test_bad_token_is_refused_where_the_header_is_trusted_too(name: str) -> None:
     refuser = identifier(TRUST_TENANT_HEADER="true")
     assert refused(refuser, headers_of(f"Bearer {BAD[name][0]}", TENANT)).status == 401
 
@@ -228,7 +228,7 @@ def test_another_audience_or_issuer_is_refused(claims: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("algorithm", ["RS256", "ES256", "EdDSA"])
 def test_public_key_is_no_secret_to_sign_with(algorithm: str) -> None:
-    """The algorithm confusion: HS256 over a public key, which everybody has."""
+    """Algorithm confusion: HS256 with a public key, which everybody has."""
     pair = key_pair(algorithm)
     refuser = identifier(JWT_ALGORITHM=algorithm, JWT_PUBLIC_KEY=pair.public)
     for key in (pair.public, pair.public.strip(), json.dumps(pair.jwk(algorithm))):
@@ -236,7 +236,7 @@ def test_public_key_is_no_secret_to_sign_with(algorithm: str) -> None:
         raw = jwt.algorithms.HMACAlgorithm(jwt.algorithms.HMACAlgorithm.SHA256)
         signature = jwt.utils.base64url_encode(raw.sign(signed.encode(), key.encode())).decode()
         assert refused(refuser, headers_of(f"Bearer {signed}.{signature}")).status == 401
-    # Nor does a secret that happens to be set count where tokens are signed by a key pair.
+    # Nor is a secret that happens to be set accepted where tokens are signed with a key pair.
     assert refused(refuser, headers_of(f"Bearer {token(TENANT)}")).status == 401
 
 
@@ -252,37 +252,37 @@ def test_key_in_the_token_itself_counts_for_nothing() -> None:
 
 
 @pytest.mark.parametrize("name", [str(TENANT), str(TENANT).upper(), f" {TENANT} "])
-def test_header_beside_a_token_may_name_its_tenant(name: str) -> None:
+def test_header_next_to_a_token_may_name_its_tenant(name: str) -> None:
     assert identifier().identify(headers_of(f"Bearer {token(TENANT)}", name)).tenant_id == TENANT
 
 
 @pytest.mark.parametrize("name", [OTHER, "", "acme", f"{TENANT}, {OTHER}", TENANT.hex, f"{{{TENANT}}}"])
 @pytest.mark.parametrize("trust", ["true", "false"])
-def test_header_beside_a_token_that_names_another_tenant_is_refused(name: object, trust: str) -> None:
+def test_header_that_contradicts_the_token_is_refused(name: object, trust: str) -> None:
     refuser = identifier(TRUST_TENANT_HEADER=trust)
     sent = headers_of(f"Bearer {token(TENANT)}", name)
-    for _ in range(2):  # the second time the token is known
+    for _ in range(2):  # the second time the token is cached
         api_error = refused(refuser, sent)
         assert (api_error.status, api_error.code) == (403, "TENANT_MISMATCH")
 
 
-def test_header_alone_is_not_believed_once_there_is_a_key() -> None:
+def test_header_alone_is_not_trusted_once_there_is_a_key() -> None:
     api_error = refused(identifier(), headers_of(tenant=TENANT))
     assert isinstance(api_error, Unauthenticated)
     assert (api_error.reason, api_error.headers) == ("missing", {"WWW-Authenticate": "Bearer"})
 
 
-def test_header_alone_is_believed_while_there_is_no_key() -> None:
+def test_header_alone_is_trusted_while_there_is_no_key() -> None:
     assert identifier(JWT_SECRET_KEY="").identify(headers_of(tenant=TENANT)) == Identity(TENANT)
 
 
-def test_header_alone_is_believed_beside_a_key_where_that_is_asked_for() -> None:
+def test_header_alone_is_trusted_next_to_a_key_if_the_settings_say_so() -> None:
     believer = identifier(TRUST_TENANT_HEADER="true")
     assert believer.identify(headers_of(tenant=TENANT)) == Identity(TENANT)
     assert believer.identify(headers_of(f"Bearer {token(OTHER)}")) == Identity(OTHER)
 
 
-def test_header_is_not_believed_where_that_is_forbidden() -> None:
+def test_header_is_not_trusted_if_the_settings_say_so() -> None:
     api_error = refused(identifier(JWT_SECRET_KEY="", TRUST_TENANT_HEADER="false"), headers_of(tenant=TENANT))
     assert api_error.status == 401
 
@@ -299,7 +299,7 @@ def test_token_that_cannot_be_verified_is_refused_not_ignored() -> None:
     assert api_error.reason == "no_key"
 
 
-def test_credentials_of_another_scheme_are_for_somebody_else() -> None:
+def test_credentials_of_another_scheme_are_ignored() -> None:
     basic = "Basic YWxpY2U6c2VjcmV0"
     assert identifier(JWT_SECRET_KEY="").identify(headers_of(basic, TENANT)) == Identity(TENANT)
     api_error = refused(identifier(), headers_of(basic, TENANT))
@@ -307,10 +307,10 @@ def test_credentials_of_another_scheme_are_for_somebody_else() -> None:
     assert api_error.reason == "missing"
 
 
-# --- what is kept at hand -----------------------------------------------------------------------------------------
+# --- the cache of tokens -----------------------------------------------------------------------------------------
 
 
-def test_known_token_is_not_verified_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cached_token_is_not_verified_again(monkeypatch: pytest.MonkeyPatch) -> None:
     knower = identifier()
     sent = headers_of(f"Bearer {token(TENANT)}")
     first = knower.identify(sent)
@@ -318,9 +318,9 @@ def test_known_token_is_not_verified_again(monkeypatch: pytest.MonkeyPatch) -> N
     assert knower.identify(sent) is first
 
 
-def test_known_token_is_refused_once_it_has_expired() -> None:
+def test_cached_token_is_refused_once_it_has_expired() -> None:
     knower = identifier()
-    sent = headers_of(f"Bearer {token(TENANT, seconds=-28)}")  # good for two seconds more, by the clocks' skew
+    sent = headers_of(f"Bearer {token(TENANT, seconds=-28)}")  # valid for two more seconds, as clocks may differ
     assert knower.identify(sent).tenant_id == TENANT
 
     def is_refused() -> bool:
@@ -333,14 +333,14 @@ def test_known_token_is_refused_once_it_has_expired() -> None:
     wait_until(is_refused)
 
 
-def test_bad_token_is_never_kept() -> None:
+def test_bad_token_is_never_cached() -> None:
     knower = identifier()
     for text, _, _ in BAD.values():
         refused(knower, headers_of(f"Bearer {text}"))
     assert knower._verified == {}
 
 
-def test_no_more_tokens_are_kept_than_the_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_more_tokens_are_cached_than_the_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gateway.identity.MAXIMUM_CACHED_TOKENS", 3)
     assert MAXIMUM_CACHED_TOKENS == 4096
     knower = identifier()
@@ -350,7 +350,7 @@ def test_no_more_tokens_are_kept_than_the_bound(monkeypatch: pytest.MonkeyPatch)
     assert list(knower._verified) == [headers[b"authorization"] for headers in sent[2:]]
 
 
-# --- what is refused at the start -----------------------------------------------------------------------------------
+# --- what is refused at startup -----------------------------------------------------------------------------------
 
 PUBLIC: Final = key_pair("RS256").public
 PRIVATE: Final = key_pair("RS256").private
@@ -397,7 +397,7 @@ def test_key_that_cannot_be_used_stops_the_start(variables: dict[str, str], comp
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "cardbase.example"])
 @pytest.mark.parametrize("variables", [{}, {"JWT_SECRET_KEY": SECRET, "TRUST_TENANT_HEADER": "true"}])
-def test_production_does_not_believe_the_header_from_anywhere(host: str, variables: dict[str, str]) -> None:
+def test_production_does_not_trust_the_header_from_anywhere(host: str, variables: dict[str, str]) -> None:
     with pytest.raises(SettingsError, match=r"^TRUST_TENANT_HEADER: on .* anybody who reaches the gateway"):
         check_identity(load_settings({"ENVIRONMENT": "production", "HOST": host} | variables))
 
@@ -412,7 +412,7 @@ def test_production_does_not_believe_the_header_from_anywhere(host: str, variabl
         {"ENVIRONMENT": "production", "HOST": "0.0.0.0", "TRUST_TENANT_HEADER": "false"},
     ],
 )
-def test_production_starts_where_callers_prove_who_they_are(
+def test_production_starts_where_callers_are_authenticated(
     variables: dict[str, str], caplog: pytest.LogCaptureFixture
 ) -> None:
     check_identity(load_settings(variables))
@@ -439,7 +439,7 @@ def test_unsafe_start_is_one_line_and_starts_no_database(tmp_path: Path) -> None
 # --- making tokens --------------------------------------------------------------------------------------------------
 
 
-def test_token_command_makes_a_token_that_is_let_in(tmp_path: Path) -> None:
+def test_token_command_makes_a_token_that_is_accepted(tmp_path: Path) -> None:
     variables = {"JWT_SECRET_KEY": SECRET, "JWT_AUDIENCE": "cardbase", "JWT_ISSUER": "https://login.example"}
     made = run_cardbase("token", "--tenant", str(TENANT), "--user", str(USER), folder=tmp_path, **variables)
     assert (made.returncode, made.stderr) == (0, "")

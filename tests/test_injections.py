@@ -1,4 +1,4 @@
-"""What attackers send: text that would like to be more than text, paths, names and malformed requests."""
+"""What attackers send: text that tries to be code, paths, names and malformed requests."""
 
 import json
 import re
@@ -44,14 +44,14 @@ INJECTIONS: Final = (
 
 @pytest.fixture
 def client(scene: Scene) -> Iterator[httpx.Client]:
-    """A client that proves nothing by itself."""
+    """A client without credentials."""
     with scene.gateway.client() as opened:
         yield opened
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=name_of)
 def test_text_is_only_ever_text(route: Route, scene: Scene, client: httpx.Client, attempts: Attempts) -> None:
-    """Through every text of the body, the query, the path and the headers: never a 5xx, and nobody else is touched."""
+    """In every text of body, query, path and headers: never a 5xx, and other tenants' rows don't change."""
     before = scene.fingerprint(scene.theirs)
     headers = scene.headers(scene.ours)
     valid = request_of(route, scene.ours, scene.nobody)
@@ -120,14 +120,14 @@ RPC_PATHS: Final = (
 
 
 @pytest.mark.parametrize("name", RPC_PATHS)
-def test_rpc_reaches_functions_of_api_alone(
+def test_rpc_reaches_only_functions_of_api(
     name: str, scene: Scene, client: httpx.Client, attempts: Attempts, untouched: None
 ) -> None:
     for schema in ("api", "app", "pg_catalog", "public", "information_schema", "api; drop schema app"):
         headers = scene.headers(scene.ours) | {"Content-Profile": schema, "Accept-Profile": schema}
         for method in ("GET", "POST"):
             response = client.request(method, f"/rpc/{quote(name, safe='%/.')}", headers=headers)
-            # A path that leads out of /rpc is no route, whatever the schema.
+            # A path that leads out of /rpc is not a route, whatever the schema.
             status = 404 if ".." in name or schema in ("api", "public") else 406
             assert (schema, method, response.status_code) == (schema, method, status), response.text
             attempts.count("HTTP: /rpc, names of what is not in api")
@@ -154,8 +154,8 @@ def test_rpc_arguments_are_only_ever_text(scene: Scene, client: httpx.Client, at
     assert scene.fingerprint(scene.theirs) == before
 
 
-def context(gateway: Gateway, request: bytes) -> bytes:
-    """Sends bytes as they are; answers all that comes back until the gateway ends the connection."""
+def exchange(gateway: Gateway, request: bytes) -> bytes:
+    """Sends bytes as they are. Returns everything that comes back until the gateway closes the connection."""
     with socket.create_connection(("127.0.0.1", gateway.port), timeout=30) as connection:
         connection.sendall(request)
         received = b""
@@ -189,7 +189,7 @@ PATHS: Final = (
 
 @pytest.mark.parametrize(("path", "status"), PATHS)
 def test_path_leads_nowhere_else(path: bytes, status: bytes, scene: Scene, attempts: Attempts) -> None:
-    answer = context(scene.gateway, b"GET " + path + b" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    answer = exchange(scene.gateway, b"GET " + path + b" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
     assert answer.split(b" ", 2)[1] == status, answer
     assert b"root:" not in answer
     attempts.count("HTTP: path tricks")
@@ -214,10 +214,10 @@ MALFORMED: Final[Mapping[str, bytes]] = {
 
 
 @pytest.mark.parametrize("request_bytes", MALFORMED.values(), ids=MALFORMED)
-def test_malformed_request_is_refused_and_nothing_behind_it_is_answered(
+def test_malformed_request_is_refused_and_nothing_after_it_is_served(
     request_bytes: bytes, scene: Scene, attempts: Attempts
 ) -> None:
-    answer = context(scene.gateway, request_bytes)
+    answer = exchange(scene.gateway, request_bytes)
     assert answer.startswith(b"HTTP/1.1 400 "), answer
     assert answer.count(b"HTTP/1.1 ") == 1
     assert b"cards_api_requests_total" not in answer
@@ -226,11 +226,9 @@ def test_malformed_request_is_refused_and_nothing_behind_it_is_answered(
 
 @pytest.mark.parametrize("name", ["X-Request-ID", "X-Trace-ID"])
 @pytest.mark.parametrize("value", [b"a b", b"\xe9", b"a\tb", b"x" * 129, b"", b"%0d%0aSet-Cookie: a=b"])
-def test_header_that_is_sent_back_is_made_up_unless_it_is_harmless(
-    name: str, value: bytes, scene: Scene, attempts: Attempts
-) -> None:
+def test_id_header_is_replaced_unless_it_is_harmless(name: str, value: bytes, scene: Scene, attempts: Attempts) -> None:
     request = b"GET /api/v1/info HTTP/1.1\r\nHost: x\r\nConnection: close\r\n%s: %s\r\n\r\n" % (name.encode(), value)
-    answer = context(scene.gateway, request)
+    answer = exchange(scene.gateway, request)
     assert answer.startswith(b"HTTP/1.1 200 ")
     head = answer.partition(b"\r\n\r\n")[0].lower()
     assert b"\r\nset-cookie:" not in head

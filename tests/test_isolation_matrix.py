@@ -1,6 +1,6 @@
-"""Each function of api and each route, called by one tenant about its own rows, another's, and nobody's.
+"""Every function of api, called by one tenant about its own rows, another tenant's, and nobody's.
 
-Another's are as nobody's, byte for byte and at the same cost, and stay as they were.
+Another tenant's rows look like missing ones, byte for byte and at the same cost, and stay unchanged.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ order by relname
 
 @asynccontextmanager
 async def transaction(database: Database) -> "AsyncIterator[asyncpg.Connection[Any]]":
-    """A superuser's transaction, which is rolled back."""
+    """A superuser's transaction, rolled back at the end."""
     connection = await asyncpg.connect(database.url())
     try:
         await connection.execute("begin")
@@ -38,7 +38,7 @@ async def transaction(database: Database) -> "AsyncIterator[asyncpg.Connection[A
 
 @asynccontextmanager
 async def two_tenants(database: Database) -> "AsyncIterator[tuple[asyncpg.Connection[Any], Tenant, Tenant]]":
-    """Two tenants with rows in every table, for as long as the transaction lasts."""
+    """Two tenants with rows in every table, until the transaction ends."""
     async with transaction(database) as connection:
         ours, theirs = Tenant("ours"), Tenant("theirs")
         for tenant in (ours, theirs):
@@ -51,7 +51,7 @@ async def work_of(connection: "asyncpg.Connection[Any]") -> list[tuple[Any, ...]
 
 
 def difference(before: list[tuple[Any, ...]], after: list[tuple[Any, ...]]) -> dict[str, tuple[int, ...]]:
-    """What a call cost, by table."""
+    """The cost of a call, by table."""
     counted = {row[0]: row[1:] for row in before}
     cost = {}
     for name, *numbers in after:
@@ -65,12 +65,12 @@ _CHANGING: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|\\*x
 
 
 def without_ids(text: str) -> str:
-    """An answer in which ids and times are no longer told apart."""
+    """A response in which all ids and times are the same."""
     return _CHANGING.sub("…", text)
 
 
 async def test_every_function_over_sql(shared_database: Database, attempts: Attempts) -> None:
-    """Another tenant's ids answer the same as ids that nobody has, cost the same, and change nothing."""
+    """Another tenant's ids give the same result as ids that nobody has, at the same cost, and change nothing."""
     async with two_tenants(shared_database) as (connection, ours, theirs):
         before = await fingerprint_of(connection, theirs)
         functions = await world.functions_of(connection)
@@ -79,7 +79,7 @@ async def test_every_function_over_sql(shared_database: Database, attempts: Atte
             await connection.execute("savepoint matrix")
             answers, costs = {}, {}
             for owner in (theirs, Tenant(NOBODY)):
-                # As a token could have it: the tenant's own user.
+                # As a token could say: the tenant's own user.
                 arguments = arguments_of(function, ours, owner) | (
                     {"user_id": str(ours.user_id)} if "user_id" in function.parameters and len(function.ids) > 1 else {}
                 )
@@ -96,7 +96,7 @@ async def test_every_function_over_sql(shared_database: Database, attempts: Atte
 
 
 async def test_every_function_about_its_own_rows_over_sql(shared_database: Database, attempts: Attempts) -> None:
-    """The control: about its own rows a tenant is answered, and of nobody else's."""
+    """The control: a tenant gets its own rows, and nobody else's."""
     refused = []
     async with two_tenants(shared_database) as (connection, ours, theirs):
         before = await fingerprint_of(connection, theirs)
@@ -107,7 +107,7 @@ async def test_every_function_about_its_own_rows_over_sql(shared_database: Datab
             attempts.count("SQL: functions of api, a tenant's own ids")
             if '"sqlstate"' in answer:
                 refused.append(function.name)
-    # These are about a session or a request that there is none of.
+    # These need a session or a registration that does not exist.
     assert sorted(refused) == ["register_user", "start_session"]
 
 
@@ -185,12 +185,12 @@ def policies_of(database: Database) -> list[tuple[str, str, str, bool]]:
 
 
 async def test_policies_bound_every_role_that_functions_run_as(database: Database, attempts: Attempts) -> None:
-    """Beneath the functions: as each of their roles, with one tenant (and user) set, nothing but its own rows."""
+    """Beneath the functions: each of their roles, with one tenant (and user) set, reaches only its own rows."""
     assert await policy_faults(database, attempts) == []
 
 
 async def policy_faults(database: Database, attempts: Attempts | None = None) -> list[str]:
-    """Where a role that functions run as is shown, or may write, another tenant's row."""
+    """The places where a role that functions run as can read or write another tenant's row."""
     faults = []
     async with two_tenants(database) as (connection, ours, theirs):
         for table in await world.tables_of(connection):
@@ -209,7 +209,7 @@ async def policy_faults(database: Database, attempts: Attempts | None = None) ->
                 except asyncpg.InsufficientPrivilegeError:
                     found = 0
                 except asyncpg.PostgresError as error:
-                    found = type(error).__name__  # it got past the policy, to the keys
+                    found = type(error).__name__  # it got past the policy, to the constraints
                 await connection.execute("rollback to savepoint probe")
                 if attempts is not None:
                     attempts.count("SQL: rows of another tenant, as the roles that functions run as")
@@ -219,7 +219,7 @@ async def policy_faults(database: Database, attempts: Attempts | None = None) ->
 
 
 async def _granted(connection: "asyncpg.Connection[Any]", table: str) -> list[tuple[str, str]]:
-    """Roles and their privileges on a table or some of its columns, but for those that work across tenants."""
+    """Roles and their privileges on a table or some of its columns, except roles that work across tenants."""
     rows = await connection.fetch(
         """
         select distinct acl.grantee::regrole::text as role, lower(acl.privilege_type) as privilege
@@ -258,7 +258,7 @@ async def _columns(connection: "asyncpg.Connection[Any]", table: str) -> str:
 
 
 def _probe(table: str, privilege: str, columns: str) -> str:
-    """A statement that counts how many rows it reached of other tenants than $1; an insert adds one of tenant $1."""
+    """A statement that counts the rows it reaches of tenants other than $1; an insert adds one of tenant $1."""
     if privilege == "select":
         return f"select count(*) from (select 1 from app.{table} where tenant_id <> $1) as seen"
     if privilege == "insert":
@@ -277,12 +277,12 @@ def _probe(table: str, privilege: str, columns: str) -> str:
 
 
 async def test_any_policy_opened_is_noticed(make_database: Callable[[], Database], attempts: Attempts) -> None:
-    """The mutation check: with any one policy opened to true, what looks after the policies finds it."""
+    """The mutation check: when any single policy is opened to true, the test of the policies finds it."""
     database = make_database()
     opened = 0
     for relation, name, keyword, is_open in await asyncio.to_thread(policies_of, database):
         if is_open:
-            continue  # a role with one narrow job, which test_doctor.py and role_table.sql keep to its list
+            continue  # a role with one narrow job, whose privileges test_doctor.py and role_table.sql check
         source = f'alter policy "{name}" on {relation} {keyword} (true)'
         restore = await asyncio.to_thread(
             database.execute,
@@ -305,7 +305,7 @@ def _literal(text: str) -> str:
 
 @pytest.mark.parametrize("table", ["cards", "card_usage", "card_usage_totals", "idempotency_store"])
 def test_policy_opened_fails_the_suite_in_sql_too(table: str, database: Database) -> None:
-    """The same for db/tests: at least one of its files fails with the policy of a table opened."""
+    """The same for db/tests: at least one of its files fails when the policy of a table is opened."""
     if tap.script() is None:
         pytest.skip(tap.MISSING)
     [(name,)] = {

@@ -1,4 +1,4 @@
-"""Lists of cards over HTTP: filters, pages, totals, and walks while the list changes."""
+"""Lists of cards over HTTP: filters, pages, totals, and paging while the list changes."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ SESSION = "018f2f6e-7c1a-7000-8000-00000000000a"
 
 
 def add(client: httpx.Client, *cards: dict[str, Any]) -> list[str]:
-    """Creates cards and answers their ids in the order given."""
+    """Creates cards. Returns their ids in the order given."""
     response = client.post(f"{CARDS}/batch", json={"cards": list(cards)})
     assert response.is_success, response.text
     return [item["card_id"] for item in response.json()["cards"]]
@@ -149,9 +149,7 @@ def test_a_cursor_of_another_list_is_refused(client: httpx.Client, other_client:
     limit=st.integers(1, 7),
 )
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_a_walk_meets_each_card_that_stayed_once(
-    client: httpx.Client, steps: list[tuple[str, int]], limit: int
-) -> None:
+def test_paging_shows_each_card_that_stays_once(client: httpx.Client, steps: list[tuple[str, int]], limit: int) -> None:
     for card_id in listed(client, limit=1000):
         client.delete(f"{CARDS}/{card_id}")
     before = add(client, *numbered(0, 20))

@@ -23,7 +23,7 @@ STAMPS: Final[Mapping[str, Any]] = {"id": shapes.UUID_V7, "created_at": shapes.T
 
 
 class Resource(NamedTuple):
-    """A resource: what is sent to create one, how it is shown then, and a change with what it makes of it."""
+    """A resource: a body that creates one, its fields then, and a change with the fields that it changes."""
 
     path: str
     code: str
@@ -211,7 +211,7 @@ def test_page_sizes_are_those_of_the_settings(make_gateway: Callable[..., Gatewa
 
 @each_resource
 @pytest.mark.parametrize("authorization", ["none", "service"])
-def test_who_is_no_user_is_refused(people_gateway: Gateway, resource: Resource, authorization: str) -> None:
+def test_callers_that_are_no_users_are_refused(people_gateway: Gateway, resource: Resource, authorization: str) -> None:
     path = f"{resource.path}/{uuid4()}"
     with people_gateway.client(uuid4() if authorization == "none" else None) as client:
         if authorization == "service":
@@ -298,7 +298,7 @@ def test_bad_changes_are_refused_and_change_nothing(user: httpx.Client, path: st
 
 @pytest.mark.parametrize("path", [MEMORIES, CONVERSATIONS, MESSAGES, TASKS, INTEGRATIONS])
 @pytest.mark.parametrize("method", ["GET", "PATCH", "DELETE"])
-def test_an_id_that_is_none_is_refused(user: httpx.Client, path: str, method: str) -> None:
+def test_an_invalid_id_is_refused(user: httpx.Client, path: str, method: str) -> None:
     body: dict[str, Any] | None = {} if method == "PATCH" else None
     assert fields_of(user.request(method, f"{path}/none", json=body)) == ["id"]
 
@@ -370,7 +370,7 @@ def messages(user: httpx.Client) -> str:
     return f"{CONVERSATIONS}/{create(user, CONVERSATIONS, {})['id']}/messages"
 
 
-def test_messages_are_taken_one_or_many_at_a_time_in_their_order(user: httpx.Client, messages: str) -> None:
+def test_messages_are_stored_one_or_many_at_a_time_in_their_order(user: httpx.Client, messages: str) -> None:
     one = user.post(messages, json={"role": "user", "content": "Hello", "metadata": {"n": [None]}})
     assert one.status_code == 201
     first = message(1, "user", "Hello", metadata={"n": [None]})
@@ -460,7 +460,7 @@ def test_bad_messages_are_refused_all_together(user: httpx.Client, messages: str
     assert listed(user, messages)["meta"]["total"] == 0
 
 
-def test_a_message_can_be_got_changed_and_deleted(user: httpx.Client, messages: str) -> None:
+def test_a_message_can_be_read_changed_and_deleted(user: httpx.Client, messages: str) -> None:
     made = create(user, messages, {"role": "user", "content": "Helo"})
     path = f"{MESSAGES}/{made['id']}"
     assert user.get(path).json()["data"] == made
@@ -490,7 +490,7 @@ def test_another_users_conversation_takes_and_shows_no_messages(
     assert listed(user, messages)["data"] == [made]
 
 
-def test_a_deleted_conversation_takes_its_messages_along(user: httpx.Client, messages: str) -> None:
+def test_deleting_a_conversation_deletes_its_messages(user: httpx.Client, messages: str) -> None:
     made = create(user, messages, {"role": "user", "content": "x"})
     assert user.delete(messages.removesuffix("/messages")).status_code == 204
     assert user.get(f"{MESSAGES}/{made['id']}").status_code == 404

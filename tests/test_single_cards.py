@@ -24,7 +24,7 @@ def not_found(card_id: str) -> dict[str, Any]:
     return api_error("CARD_NOT_FOUND", "Card not found.", ("card_id", message))
 
 
-def test_create_answers_the_card_and_its_etag(client: httpx.Client) -> None:
+def test_create_returns_the_card_and_its_etag(client: httpx.Client) -> None:
     response = client.post(CARDS, json={"card_type": "voice", "content": {"tone": "plain"}, "created_by": "me"})
 
     assert response.status_code == 201
@@ -79,7 +79,7 @@ def test_create_refuses_and_names_the_field(client: httpx.Client, body: dict[str
     assert client.get(CARDS).json()["cards"] == []
 
 
-def test_get_answers_the_card_and_head_its_headers(client: httpx.Client) -> None:
+def test_get_returns_the_card_and_head_its_headers(client: httpx.Client) -> None:
     made = created(client)
     del made["created"]
 
@@ -113,7 +113,7 @@ def test_get_is_304_until_the_card_is_used_or_changed(client: httpx.Client) -> N
     ("method", "suffix", "body"),
     [("GET", "", None), ("PATCH", "", {}), ("DELETE", "", None), ("GET", "/usage", None), ("POST", "/usage", {})],
 )
-def test_an_absent_card_and_another_tenants_are_the_same(
+def test_an_absent_card_and_another_tenants_look_the_same(
     client: httpx.Client, other_client: httpx.Client, method: str, suffix: str, body: Any
 ) -> None:
     card_id = created(other_client)["card_id"]
@@ -176,7 +176,7 @@ def test_update_to_another_cards_content_names_that_card(client: httpx.Client) -
     assert client.get(f"{CARDS}/{mine['card_id']}").json()["content"] == {"tone": "mine"}
 
 
-def test_update_by_many_at_once_with_one_etag_lets_one_through(client: httpx.Client) -> None:
+def test_of_many_updates_at_once_with_one_etag_one_succeeds(client: httpx.Client) -> None:
     path = f"{CARDS}/{created(client)['card_id']}"
     together = Barrier(16)
 
@@ -214,7 +214,7 @@ def test_delete_is_soft_and_its_content_may_be_created_anew(client: httpx.Client
     ]
 
 
-def test_delete_by_many_at_once_succeeds_once(client: httpx.Client) -> None:
+def test_of_many_deletes_at_once_one_succeeds(client: httpx.Client) -> None:
     path = f"{CARDS}/{created(client)['card_id']}"
     together = Barrier(8)
 

@@ -1,4 +1,4 @@
-"""Calls that share a statement: each is answered as if it ran alone, and none holds up or spoils the others."""
+"""Batched calls: each gets the same result as if it ran alone, and none delays or spoils the others."""
 
 import asyncio
 import json
@@ -29,14 +29,14 @@ ROUNDS: Final = 12
 
 
 class Usage(NamedTuple):
-    """What one use of a card was answered."""
+    """The result of one use of a card."""
 
     number: int
     recorded: bool
 
 
 class Tracker:
-    """Tracks usage as the gateway does, in this process: its statement, its pool."""
+    """Tracks usage as the gateway does, in this process: with its statement and its pool."""
 
     def __init__(self, calls: Calls, settings: Settings) -> None:
         self.calls = calls
@@ -67,7 +67,7 @@ class Creator:
 
 
 def statement_of(function: str, calls: Calls, settings: Settings) -> CallStatement:
-    """What the gateway calls a function with."""
+    """The statement with which the gateway calls a function."""
     (route,) = (route for route in ROUTES if route.function == function)
     return Call(route, Identifier(settings), calls, settings).statement
 
@@ -85,14 +85,14 @@ def creator(database: Database, **settings: Any) -> AbstractAsyncContextManager[
 
 @asynccontextmanager
 async def opened(make: Callable[[Calls, Settings], T], database: Database, **settings: Any) -> AsyncIterator[T]:
-    """A way to the database, idle again at the end."""
+    """A pool with its calls, idle again at the end."""
     configuration = settings_of(**settings)
     pool = Pool(database.url("cardbase_gateway"), configuration)
     calls = Calls(pool, configuration)
     await pool.open()
     try:
         yield make(calls, configuration)
-        # A statement whose callers have left is still at work for a moment.
+        # A statement whose callers have left still runs for a moment.
         await asyncio.to_thread(wait_until, lambda: (pool.in_use, calls.waiting) == (0, 0))
     finally:
         await pool.close()
@@ -104,9 +104,7 @@ async def make_cards(database: Database, tenant_id: UUID, count: int) -> list[st
     return [card["card_id"] for card in answer.json["cards"]]
 
 
-async def test_calls_that_share_statements_are_answered_as_if_each_ran_alone(
-    database: Database, tenant_id: UUID
-) -> None:
+async def test_batched_calls_return_what_each_would_return_alone(database: Database, tenant_id: UUID) -> None:
     ids = await make_cards(database, tenant_id, 5)
     uses = [(ids[number % 5], f"workflow {number % 20 // 5}") for number in range(200)]
     async with tracker(database, database_shared_statements="when_waiting") as track:
@@ -120,7 +118,7 @@ async def test_calls_that_share_statements_are_answered_as_if_each_ran_alone(
     assert recorded == dict.fromkeys(set(uses), 1)
     stored = {"cards": 5, "card_usage": 20, "card_usage_totals": 5}
     assert row_counts(database, tenant_id) == EMPTY | stored
-    assert transactions(database, tenant_id) < 20, "the calls did not share statements"
+    assert transactions(database, tenant_id) < 20, "the calls were not batched"
 
 
 def transactions(database: Database, tenant_id: UUID, table: str = "app.card_usage") -> int:
@@ -128,7 +126,7 @@ def transactions(database: Database, tenant_id: UUID, table: str = "app.card_usa
     return int(query(database, tenant_id, f"select count(distinct xmin::text) from {table}"))
 
 
-async def test_tenants_that_share_a_statement_keep_apart(database: Database) -> None:
+async def test_tenants_in_one_batch_are_isolated(database: Database) -> None:
     tenants = [uuid4() for _ in range(10)]
     ids = {tenant_id: (await make_cards(database, tenant_id, 1))[0] for tenant_id in tenants}
     async with tracker(database) as track:
@@ -142,9 +140,7 @@ async def test_tenants_that_share_a_statement_keep_apart(database: Database) -> 
         assert int(counted) == 10
 
 
-async def test_call_that_fails_does_not_disturb_those_that_share_its_statement(
-    database: Database, tenant_id: UUID
-) -> None:
+async def test_call_that_fails_does_not_disturb_others_of_its_batch(database: Database, tenant_id: UUID) -> None:
     (card_id,) = await make_cards(database, tenant_id, 1)
     wrong = {7: (str(uuid4()), "w"), 60: (card_id, "x" * 256), 93: (str(uuid4()), None)}
     async with tracker(database) as track:
@@ -158,18 +154,18 @@ async def test_call_that_fails_does_not_disturb_those_that_share_its_statement(
     assert all(answer.recorded for answer in counted)
 
 
-async def test_cancelled_callers_leave_the_others_alone_and_have_no_effect(database: Database, tenant_id: UUID) -> None:
+async def test_cancelled_calls_have_no_effect_and_disturb_no_others(database: Database, tenant_id: UUID) -> None:
     (card_id,) = await make_cards(database, tenant_id, 1)
     async with tracker(database) as track:
         tasks = [asyncio.create_task(track(tenant_id, card_id)) for _ in range(100)]
-        await asyncio.sleep(0)  # each has run up to where it waits
+        await asyncio.sleep(0)  # each runs until it waits
         for task in tasks[40:70]:
             task.cancel()
         answers = await asyncio.gather(*tasks, return_exceptions=True)
         assert all(isinstance(answer, asyncio.CancelledError) for answer in answers[40:70])
         counts = sorted(answer.number for answer in answers if isinstance(answer, Usage))
         assert counts == list(range(1, 71))
-        # Those cancelled while their statement is at work may have had their effect, and nobody else notices.
+        # Calls cancelled while their statement runs may have taken effect, and nobody else notices.
         tasks = [asyncio.create_task(track(tenant_id, card_id)) for _ in range(100)]
         await tasks[20]
         for task in tasks:
@@ -178,14 +174,14 @@ async def test_cancelled_callers_leave_the_others_alone_and_have_no_effect(datab
         answered = [answer for answer in answers if isinstance(answer, Usage)]
         assert answered
         await track(tenant_id, card_id)
-    # Only now is nothing at work any more: what was cancelled late may have been counted after the last call.
+    # Only now nothing runs any more: a call that was cancelled late may have been counted after the last one.
     counted = int(query(database, tenant_id, "select sum(usage_count) from app.card_usage_totals"))
     assert 71 + len(answered) <= counted <= 171
     assert row_counts(database, tenant_id)["card_usage"] == counted
 
 
 async def test_no_call_is_forgotten_among_thousands(database: Database, tenant_id: UUID) -> None:
-    """Sixty callers whose pauses differ, so that the queue runs empty at all possible moments."""
+    """Sixty callers with different pauses, so that the queue runs empty at all possible moments."""
     ids = await make_cards(database, tenant_id, 12)
 
     async def calls(track: Tracker, caller: int) -> int:
@@ -206,7 +202,7 @@ async def test_no_call_is_forgotten_among_thousands(database: Database, tenant_i
     assert refused > 60
 
 
-async def test_locked_card_does_not_hold_up_the_others(database: Database, tenant_id: UUID) -> None:
+async def test_locked_card_does_not_delay_the_others(database: Database, tenant_id: UUID) -> None:
     locked, free = await make_cards(database, tenant_id, 2)
     async with services(database, tenant_id, 1) as (service,), tracker(database) as track:
         async with service.transaction():
@@ -218,7 +214,7 @@ async def test_locked_card_does_not_hold_up_the_others(database: Database, tenan
         assert sorted(answer.number for answer in await asyncio.gather(*waiting)) == [2, 3, 4, 5, 6]
 
 
-async def test_call_that_was_told_to_come_again_has_no_effect_later(database: Database, tenant_id: UUID) -> None:
+async def test_call_that_was_refused_as_busy_has_no_effect_later(database: Database, tenant_id: UUID) -> None:
     (card_id,) = await make_cards(database, tenant_id, 1)
     async with (
         services(database, tenant_id, 1) as (service,),
@@ -240,7 +236,7 @@ async def test_call_that_was_told_to_come_again_has_no_effect_later(database: Da
 
 
 async def test_use_is_counted_once_however_long_its_commit_takes(database: Database, tenant_id: UUID) -> None:
-    """A commit that waits, here for a standby that never answers, can't be taken back: it must not be repeated."""
+    """A commit that waits, here for a standby that never responds, can't be undone: it must not be repeated."""
     if database.execute("select rolsuper from pg_roles where rolname = current_user") != "t":
         pytest.skip("only a superuser can make commits wait")
     first, *ids = await make_cards(database, tenant_id, 51)
@@ -266,7 +262,7 @@ async def test_use_is_counted_once_however_long_its_commit_takes(database: Datab
     assert query(database, tenant_id, of_the_others) == "50"
 
 
-async def test_batches_share_statements_and_are_stored_as_if_each_came_alone(database: Database) -> None:
+async def test_card_batches_are_batched_and_stored_as_if_each_ran_alone(database: Database) -> None:
     tenants = [uuid4() for _ in range(10)]
     sent = [(tenant_id, cards(number, number + 1)) for number in range(20) for tenant_id in tenants]
     async with creator(database, database_shared_statements="when_waiting") as create:
@@ -278,12 +274,10 @@ async def test_batches_share_statements_and_are_stored_as_if_each_came_alone(dat
         assert sum(batch["created_count"] for batch in mine) == 21
         assert len({card["card_id"] for batch in mine for card in batch["cards"]}) == 21
         assert row_counts(database, tenant_id)["cards"] == 21
-        assert transactions(database, tenant_id, "app.cards") < 15, "the batches did not share statements"
+        assert transactions(database, tenant_id, "app.cards") < 15, "the card batches were not batched"
 
 
-async def test_one_of_many_with_one_key_does_the_work_when_they_share_a_statement(
-    database: Database, tenant_id: UUID
-) -> None:
+async def test_one_of_many_batched_calls_with_one_key_does_the_work(database: Database, tenant_id: UUID) -> None:
     for number in range(ROUNDS):
         async with creator(database, database_shared_statements="always") as create:
             answers = await asyncio.gather(*(create(tenant_id, cards(number), f"key {number}") for _ in range(CALLERS)))
@@ -292,9 +286,7 @@ async def test_one_of_many_with_one_key_does_the_work_when_they_share_a_statemen
     assert row_counts(database, tenant_id)["cards"] == ROUNDS
 
 
-async def test_batch_that_fails_does_not_disturb_those_that_share_its_statement(
-    database: Database, tenant_id: UUID
-) -> None:
+async def test_card_batch_that_fails_does_not_disturb_others_of_its_batch(database: Database, tenant_id: UUID) -> None:
     async with creator(database) as create:
         await create(tenant_id, cards(0), "used")
         calls = [create(tenant_id, cards(number), "used" if number == 7 else None) for number in range(1, 30)]
@@ -303,7 +295,7 @@ async def test_batch_that_fails_does_not_disturb_those_that_share_its_statement(
         assert row_counts(database, tenant_id)["cards"] == 29
 
 
-async def test_key_that_is_held_does_not_hold_up_the_others(database: Database, tenant_id: UUID) -> None:
+async def test_key_that_is_held_does_not_delay_the_others(database: Database, tenant_id: UUID) -> None:
     async with services(database, tenant_id, 1) as (service,), creator(database) as create:
         async with service.transaction():
             await service.create(cards(0), "held")
@@ -315,7 +307,7 @@ async def test_key_that_is_held_does_not_hold_up_the_others(database: Database, 
         assert [answer.headers["X-Idempotency-Cache"] for answer in answers] == ["HIT"] * 3
 
 
-async def test_call_that_a_shared_statement_took_is_not_given_up_while_it_may_have_its_effect(
+async def test_call_taken_into_a_batch_is_not_given_up_while_it_may_take_effect(
     database: Database, tenant_id: UUID
 ) -> None:
     is_late = (
@@ -329,7 +321,7 @@ async def test_call_that_a_shared_statement_took_is_not_given_up_while_it_may_ha
         async with service.transaction():
             await service.create(cards(0), "held")
             waiting = [asyncio.create_task(create(tenant_id, cards(0), "held")) for _ in range(3)]
-            # Longer than a call waits for its turn, and not as long as one waits for its key.
+            # Longer than a call may wait for its batch, and shorter than one may wait for its key.
             await asyncio.to_thread(wait_until, lambda: database.execute(is_late) == "t")
         answers = await asyncio.gather(*waiting)
     assert [answer.headers["X-Idempotency-Cache"] for answer in answers] == ["HIT"] * 3

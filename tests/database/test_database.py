@@ -1,4 +1,4 @@
-"""The gateway's pool on a real server: what happens when there is too much to do, or nobody to do it."""
+"""The gateway's pool on a real server: under too much load, and without a database."""
 
 import asyncio
 import os
@@ -33,7 +33,7 @@ HOLD: Final = CallStatement(f"select {REPLY} from api.hold()")
 SEARCH: Final = CallStatement(HOLD.sql, is_search=True)
 FAIL: Final = CallStatement(f"select {REPLY} from api.fail_at_first(sqlstate => $1, times => $2)")
 
-# Functions such as the product has none of: one is slow, one takes as long as a test likes, one fails at first.
+# Functions unlike any of the product: one is slow, one takes as long as a test likes, one fails at first.
 FUNCTIONS: Final = """
 create function api.sleep(seconds double precision) returns api.reply language plpgsql as $$
 begin
@@ -86,8 +86,8 @@ async def opened(database: Database, **settings: Any) -> AsyncIterator[Calls]:
         await pool.close()
 
 
-def at_work(database: Database) -> int:
-    """How many of the gateway's statements the server is at work on."""
+def running_statements(database: Database) -> int:
+    """How many of the gateway's statements the server is running."""
     return int(
         database.execute(
             "select count(*) from pg_stat_activity where datname = current_database()"
@@ -99,7 +99,7 @@ def at_work(database: Database) -> int:
 # --- full -----------------------------------------------------------------------------------------------------
 
 
-async def test_call_that_gets_no_connection_in_time_is_told_to_come_again(prepared: Database) -> None:
+async def test_call_that_gets_no_connection_in_time_is_refused_as_busy(prepared: Database) -> None:
     with held(prepared) as holder:
         async with opened(prepared, database_pool_max=2, database_acquire_timeout_ms=300) as calls:
             before = [asyncio.create_task(calls.call(HOLD, [], uuid4())) for _ in range(2)]
@@ -115,11 +115,11 @@ async def test_call_that_gets_no_connection_in_time_is_told_to_come_again(prepar
 
 
 def held(database: Database) -> Holder:
-    """Keeps calls of HOLD at work until it is released."""
+    """Keeps calls of HOLD running until it is released."""
     return Holder(database, "select pg_advisory_xact_lock(1)")
 
 
-async def test_call_waits_for_a_connection_that_comes_free_in_time(prepared: Database) -> None:
+async def test_call_waits_for_a_connection_that_becomes_free_in_time(prepared: Database) -> None:
     async with opened(prepared, database_pool_max=1) as calls:
         answers = await asyncio.gather(*(calls.call(SLEEP, [0.05], uuid4()) for _ in range(5)))
         assert calls.pool.size == 1
@@ -131,22 +131,22 @@ async def test_statement_that_runs_too_long_is_stopped_and_its_connection_free_a
         with pytest.raises(ApiError) as refused:
             await calls.call(SLEEP, [600.0], uuid4())
         assert (refused.value.status, refused.value.code, refused.value.headers) == (504, "TIMEOUT", {})
-        # On the same connection, the only one: the server has let go of the statement.
+        # On the same connection, the only one: the server has stopped the statement.
         assert (await calls.call(SLEEP, [0.0], uuid4())).status == 200
-        assert await asyncio.to_thread(at_work, prepared) == 0
+        assert await asyncio.to_thread(running_statements, prepared) == 0
 
 
 async def test_caller_that_leaves_frees_its_connection(prepared: Database) -> None:
     async with opened(prepared, database_pool_max=1) as calls:
         task = asyncio.create_task(calls.call(SLEEP, [600.0], uuid4()))
-        await asyncio.to_thread(wait_until, lambda: at_work(prepared) == 1)
+        await asyncio.to_thread(wait_until, lambda: running_statements(prepared) == 1)
         waiting = asyncio.create_task(calls.call(SLEEP, [600.0], uuid4()))
         await asyncio.sleep(0)
         for gone in (waiting, task):
             gone.cancel()
         await asyncio.gather(task, waiting, return_exceptions=True)
         assert (await calls.call(SLEEP, [0.0], uuid4())).status == 200
-        assert await asyncio.to_thread(at_work, prepared) == 0
+        assert await asyncio.to_thread(running_statements, prepared) == 0
 
 
 # --- tenants --------------------------------------------------------------------------------------------------
@@ -203,7 +203,7 @@ async def test_calls_without_a_tenant_may_have_every_connection(prepared: Databa
 
 
 async def test_tenants_take_turns(prepared: Database) -> None:
-    """With one connection for all: however many calls of a tenant were there first, the next one's wait for a few."""
+    """With one connection for all: however many calls of one tenant came first, another's wait only for a few."""
     early, late = uuid4(), uuid4()
     order: list[str] = []
 
@@ -218,7 +218,7 @@ async def test_tenants_take_turns(prepared: Database) -> None:
 
 
 async def test_searches_leave_connections_to_others(prepared: Database) -> None:
-    """Four at a time, three of them of one tenant."""
+    """Four at a time, three of them from one tenant."""
     searching, other = uuid4(), uuid4()
     with held(prepared) as holder:
         async with opened(prepared, database_pool_max=8, search_connections=4) as calls:
@@ -238,14 +238,14 @@ async def test_searches_leave_connections_to_others(prepared: Database) -> None:
 
 
 @pytest.mark.parametrize("sqlstate", ["40001", "40P01"])
-async def test_statement_that_was_rolled_back_for_others_runs_again(prepared: Database, sqlstate: str) -> None:
+async def test_statement_that_lost_against_others_runs_again(prepared: Database, sqlstate: str) -> None:
     async with opened(prepared) as calls:
         reply = await calls.call(FAIL, [sqlstate, 3], uuid4())
         assert (reply.body, calls.pool.retries) == (b'{"attempts": 4}', 3)
 
 
 @pytest.mark.parametrize("sqlstate", ["40001", "40P01"])
-async def test_statement_that_keeps_failing_is_told_to_come_again(prepared: Database, sqlstate: str) -> None:
+async def test_statement_that_keeps_failing_can_be_retried_later(prepared: Database, sqlstate: str) -> None:
     async with opened(prepared) as calls:
         with pytest.raises(asyncpg.PostgresError) as failed:
             await calls.call(FAIL, [sqlstate, 100], uuid4())
@@ -294,7 +294,7 @@ def test_full_pool_and_slow_statement_over_http(
 
 
 class Load:
-    """Clients that keep using a card, until they are told to stop."""
+    """Clients that keep using a card until they are told to stop."""
 
     def __init__(self, gateway: Gateway, tenant_id: UUID, card_id: str) -> None:
         self._gateway = gateway
@@ -326,7 +326,7 @@ class Load:
         return Counter(answer.status for answer in self.answers)
 
     def wait_for(self, status: int, more: int = 20) -> None:
-        """Waits until that status has been answered some more times."""
+        """Waits until that status has been returned some more times."""
         enough = self.counts()[status] + more
         wait_until(lambda: self.counts()[status] >= enough, 30)
 
@@ -345,10 +345,10 @@ def database_server(folder: Path) -> Iterator[Server]:
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGQUIT, signal.SIGINT], ids=lambda number: number.name)
-def test_gateway_outlives_its_database(
+def test_gateway_survives_the_loss_of_its_database(
     make_gateway: Callable[..., Gateway], tenant_id: UUID, how: signal.Signals
 ) -> None:
-    """Under load the server is killed, or stopped at once, or in order; and comes back after a while."""
+    """Under load the server is killed, stopped immediately or shut down, and comes back after a while."""
     with open_folder() as folder:
         data = folder / "data"
         with database_server(data) as server, ExitStack() as stack:
@@ -375,7 +375,7 @@ def test_gateway_outlives_its_database(
 
 
 def end(data: Path, how: signal.Signals) -> None:
-    """Ends the server of a folder, and waits until nothing of it is left."""
+    """Ends the server of a folder, and waits until it is gone."""
     postmaster = int((data / "postgres" / "postmaster.pid").read_text().splitlines()[0])
     os.kill(postmaster, how)
     wait_until(lambda: not is_alive(postmaster))
@@ -385,11 +385,11 @@ def check(load: Load, count: int) -> None:
     statuses = load.counts()
     assert set(statuses) == {200, 503}
     refused = [answer for answer in load.answers if answer.status == 503]
-    # Only who waited for its whole time is told that all connections are busy.
+    # A call is only refused as busy after it has waited for its whole acquire timeout.
     others = [answer for answer in refused if answer.code != "DATABASE_UNAVAILABLE"]
     assert [answer for answer in others if (answer.code, answer.seconds >= 1) != ("DATABASE_BUSY", True)] == []
     assert {answer.headers["retry-after"] for answer in refused} == {"1"}
-    # Each time-out can strike once: the wait for a turn, for a connection, for the statement, for letting go of it.
+    # Each timeout can strike once: waiting for a turn, connecting, the statement, releasing the connection.
     assert max(answer.seconds for answer in load.answers) < 8
-    # Every use that was answered is counted; one that was not may be.
+    # Every use that was confirmed is counted; one that was not may be.
     assert statuses[200] + 1 <= count <= statuses[200] + statuses[503] + 1

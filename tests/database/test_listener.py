@@ -1,4 +1,4 @@
-"""The connection that listens: what was committed before is heard before it says so, and it outlives being cut off."""
+"""The connection that listens: catching up includes everything committed before, and it reconnects when it is lost."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -30,7 +30,7 @@ class Ear:
 
 @pytest.fixture
 async def ear(shared_database: Database) -> AsyncIterator[Ear]:
-    """One that is listening."""
+    """A listener that is listening."""
     made = Ear(shared_database.url("cardbase_gateway"))
     made.listener.start()
     await made.begun.acquire()
@@ -41,16 +41,16 @@ async def ear(shared_database: Database) -> AsyncIterator[Ear]:
 
 async def test_what_was_committed_before_is_heard(ear: Ear, shared_database: Database) -> None:
     for number in range(20):
-        # Nothing else runs in this process meanwhile: what is heard, is heard while it is waited for.
+        # Nothing else runs in this process meanwhile, so notifications only arrive while catch_up waits for them.
         shared_database.execute(f"notify ear, '{number}'")
         assert len(ear.heard) == number
         assert await asyncio.gather(*(ear.listener.catch_up(60) for _ in range(3))) == [True] * 3
         assert ear.heard == [str(each) for each in range(number + 1)]
 
 
-async def test_who_comes_while_one_is_waited_for_waits_for_the_next(ear: Ear, shared_database: Database) -> None:
+async def test_a_second_caller_waits_for_the_next_round(ear: Ear, shared_database: Database) -> None:
     first = asyncio.ensure_future(ear.listener.catch_up(60))
-    for _ in range(3):  # it is begun, its task is begun, its statement is sent
+    for _ in range(3):  # it starts, its task starts, its statement is sent
         await asyncio.sleep(0)
     assert ear.listener._is_busy.locked()
     shared_database.execute("notify ear, 'later'")
@@ -59,7 +59,7 @@ async def test_who_comes_while_one_is_waited_for_waits_for_the_next(ear: Ear, sh
     assert await first
 
 
-async def test_it_listens_anew_after_it_was_cut_off(ear: Ear, shared_database: Database) -> None:
+async def test_it_reconnects_after_it_was_cut_off(ear: Ear, shared_database: Database) -> None:
     cut = "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'cardbase listener'"
     for _ in range(2):
         shared_database.execute(f"{cut} and datname = current_database()", "notify ear, 'unheard'")

@@ -1,6 +1,6 @@
-"""Through PgBouncer in transaction mode: each transaction may meet another server process, and no harm is done.
+"""Through PgBouncer in transaction mode: each transaction may run in another server process, without harm.
 
-Every test of a gateway process goes the same way with `pytest --pgbouncer`.
+With `pytest --pgbouncer` every test of a gateway process does the same.
 """
 
 import asyncio
@@ -35,27 +35,27 @@ def pooled(server: Server, request: pytest.FixtureRequest) -> Iterator[Server]:
 
 @pytest.fixture(scope="module")
 def shared_database(_clone: Callable[[ExitStack], Database], pooled: Server) -> Iterator[Database]:
-    """A deployed database that the tests of this file share: gateways reach it through that PgBouncer only."""
+    """A deployed database that the tests of this file share: gateways reach it only through that PgBouncer."""
     with ExitStack() as stack:
         yield replace(_clone(stack), server=pooled)
 
 
 @pytest.fixture
 def database(make_database: Callable[[], Database], pooled: Server) -> Database:
-    """A database of the test's own."""
+    """A database for this test only."""
     return replace(make_database(), server=pooled)
 
 
 @pytest.fixture(scope="module")
 def gateway(shared_database: Database, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    """A gateway with more connections to PgBouncer than that has to the server."""
+    """A gateway with more connections to PgBouncer than PgBouncer has to the server."""
     variables = {"DATABASE_URL": shared_database.url("cardbase_gateway"), **poolers.VARIABLES}
     with running_gateway(tmp_path_factory.mktemp("pooled"), variables) as gateway:
         yield gateway
 
 
 def processes_behind(database: Database) -> int:
-    """How many server processes serve gateways' calls."""
+    """How many server processes run gateways' calls."""
     sql = "usename = 'cardbase_gateway' and application_name like 'cardbase%'"
     return int(database.execute(f"select count(*) from pg_stat_activity where datname = '{database.name}' and {sql}"))
 
@@ -66,7 +66,7 @@ def test_flow_goes_through_its_six_steps(gateway: Gateway, tenant_id: UUID) -> N
 
 
 async def test_many_at_once_share_few_connections(gateway: Gateway, shared_database: Database) -> None:
-    """Two tenants, calls of all kinds in between each other: each gets its own answer, and counts are exact."""
+    """Two tenants with interleaved calls of all kinds: each gets its own results, and counts are exact."""
     tenants = [uuid4(), uuid4()]
 
     async def one(client: httpx.AsyncClient, tenant_id: UUID, number: int) -> None:
@@ -133,8 +133,8 @@ def test_health_and_readiness_are_seen_through_it(gateway: Gateway) -> None:
             assert client.get("/ready").json() == {"ready": True}
 
 
-async def test_nobody_believes_to_hear_what_a_pooler_swallows(shared_database: Database) -> None:
-    """Also where no setting says so, as PgBouncer 1.21 and newer keep prepared statements."""
+async def test_nobody_expects_notifications_that_a_pooler_swallows(shared_database: Database) -> None:
+    """Also without the setting, as PgBouncer 1.21 and newer keep prepared statements."""
     listener = Listener(shared_database.url("cardbase_gateway"))
     listener.start()
     try:

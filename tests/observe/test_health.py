@@ -1,4 +1,4 @@
-"""/health and /ready in each state: what is asked is really gone, locked or full, and comes back."""
+"""/health and /ready in each state: what they check is really gone, locked or full, and comes back."""
 
 import shutil
 from collections.abc import Callable
@@ -85,7 +85,7 @@ def test_database_that_is_gone_is_unhealthy(make_gateway: Callable[..., Gateway]
     assert (ready.status_code, ready.json()) == (503, {"ready": False})
 
 
-def test_redis_is_asked_where_there_is_one(
+def test_redis_is_checked_if_there_is_one(
     database: Database, make_gateway: Callable[..., Gateway], tmp_path: Path
 ) -> None:
     if shutil.which("redis-server") is None:
@@ -103,7 +103,7 @@ def test_redis_is_asked_where_there_is_one(
 
 
 @pytest.mark.parametrize("path", ["/health", "/ready"])
-def test_a_head_request_asks_the_same(client: httpx.Client, path: str) -> None:
+def test_a_head_request_checks_the_same(client: httpx.Client, path: str) -> None:
     head = client.head(path)
 
     assert (head.status_code, head.content) == (200, b"")
@@ -112,7 +112,7 @@ def test_a_head_request_asks_the_same(client: httpx.Client, path: str) -> None:
 def test_database_that_nothing_was_deployed_to_is_not_ready(
     empty_database: Database, make_gateway: Callable[..., Gateway]
 ) -> None:
-    """The login roles belong to the whole server, so they can connect."""
+    """The login roles exist in the whole server, so they can connect."""
     gateway = make_gateway(empty_database)
     with gateway.client() as client:
         health, ready = client.get("/health"), client.get("/ready")
@@ -138,7 +138,7 @@ def test_task_queue_is_connected_while_a_worker_is_alive(
                 assert locked.elapsed.total_seconds() < 3
                 assert client.get("/ready").status_code == 200
             wait_until(lambda: client.get("/health").json() == connected)
-        # It has taken its leave: nobody misses it.
+        # It has signed off, so it is not missed.
         wait_until(lambda: client.get("/health").json() == health_of("healthy", "connected"))
         database.execute(
             "insert into app.workers (worker_id, host, expires_at) values (gen_random_uuid(), 'the dead', now())"

@@ -1,4 +1,4 @@
-"""Logs: one JSON line a request, with what an operator needs and nothing that is secret."""
+"""Logs: one JSON line per request, with what an operator needs and without secrets."""
 
 import io
 import json
@@ -28,7 +28,7 @@ BATCH: Final = "/api/v1/cards/batch"
 
 
 def lines(gateway: Gateway) -> list[dict[str, Any]]:
-    """All that was logged; every line has to be JSON."""
+    """Everything that was logged; every line must be JSON."""
     return [json.loads(line) for line in gateway.log.splitlines()]
 
 
@@ -109,7 +109,7 @@ def test_trace_id_is_taken_from_a_valid_traceparent(trace_parent: str, trace_id:
         assert context.trace_id == trace_id
 
 
-def test_x_trace_id_goes_before_traceparent(gateway: Gateway) -> None:
+def test_x_trace_id_takes_precedence_over_traceparent(gateway: Gateway) -> None:
     parent = f"00-{TRACE}-b7ad6b7169203331-01"
     with gateway.client() as client:
         both = client.get("/api/v1/info", headers={"traceparent": parent, "X-Trace-ID": "mine"})
@@ -121,7 +121,7 @@ def test_x_trace_id_goes_before_traceparent(gateway: Gateway) -> None:
 # --- what goes wrong ----------------------------------------------------------------------------------------------
 
 
-def test_a_500_is_logged_with_the_way_to_it_and_without_the_data(
+def test_a_500_is_logged_with_its_stack_and_without_the_data(
     make_gateway: Callable[..., Gateway], database: Database
 ) -> None:
     body = "begin raise exception using errcode = 'XX000', message = 'broken', detail = 'row: top secret'; end"
@@ -156,7 +156,7 @@ def test_a_503_is_logged_with_its_cause_and_without_a_stack(make_gateway: Callab
 
 
 def test_logs_hold_no_secret(make_gateway: Callable[..., Gateway], database: Database) -> None:
-    """Whatever is refused, and at the level that says most."""
+    """Whatever is refused, and at the most verbose level."""
     gateway = make_gateway(database, JWT_SECRET_KEY=SECRET, LOG_LEVEL="debug", WORKERS="2")
     token = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJ4In0.c2lnbmF0dXJl"
     with gateway.client() as client:
@@ -179,7 +179,7 @@ def test_logs_hold_no_secret(make_gateway: Callable[..., Gateway], database: Dat
 
 @pytest.fixture
 def restored() -> Iterator[None]:
-    """Takes back what configure_logging sets for the whole process."""
+    """Resets what configure_logging sets for the whole process."""
     root, output, level = logging.getLogger(), logs._Logging.output, logs._Logging.level
     handlers, root_level = root.handlers[:], root.level
     levels = {name: logging.getLogger(name).level for name in ("asyncio", "uvicorn.access", "uvicorn.error")}
@@ -235,14 +235,14 @@ def test_log_level_holds_for_requests_too(level: str, expected: list[str]) -> No
     assert [json.loads(line)["level"] for line in stream.getvalue().splitlines()] == expected
 
 
-def test_of_a_database_error_only_the_message_is_told() -> None:
+def test_of_a_database_error_only_the_message_is_logged() -> None:
     error = asyncpg.exceptions.CheckViolationError("new row violates check")
     error.detail = "Failing row contains (top secret)."
     assert describe(error) == "CheckViolationError 23514: new row violates check"
 
 
 @pytest.mark.usefixtures("restored")
-async def test_many_lines_reach_a_pipe_in_pieces_that_can_not_be_mixed() -> None:
+async def test_many_lines_are_written_to_a_pipe_in_atomic_parts() -> None:
     reader, writer = os.pipe()
     with os.fdopen(reader, "rb", buffering=0) as received, os.fdopen(writer, "w") as stream:
         configure_logging("info", stream)

@@ -1,4 +1,4 @@
-"""Measures: functions say what they did, under names of their own, and no measure breaks the call that it is about."""
+"""Measures: functions count under names that they choose, and no measure breaks the call that it describes."""
 
 import json
 import subprocess
@@ -32,7 +32,7 @@ language sql
 volatile
 return row(200, null, '{"done": true}', track_usage.session_id::jsonb)::api.reply
 """
-"""Stands where a function of the product stood, and returns the measures that its caller sends."""
+"""Replaces a function of the product, and returns the measures that its caller sends."""
 PLACES: Final = ("route", "rpc")
 
 
@@ -104,7 +104,7 @@ def test_a_measure_that_cannot_be_counted_is_dropped_with_one_warning(
     assert dropped(measured).count(name) == 1
 
 
-def test_one_measure_that_cannot_be_counted_does_not_keep_others_from_it(measured: Gateway) -> None:
+def test_a_measure_that_cannot_be_counted_does_not_stop_the_others(measured: Gateway) -> None:
     measures = [["first_total", {}, 1], ["not to be counted", {}, 1], ["last_total", {}, 1]]
     assert call(measured, "route", json.dumps(measures)).status_code == 200
     assert {"first_total 1.0", "last_total 1.0"} <= set(exposition_of(measured).splitlines())
@@ -161,7 +161,7 @@ print(metrics.exposition().decode())
 
 
 def test_two_processes_agree_on_label_values_and_their_sums(tmp_path: Path) -> None:
-    """The second process meets names of the first, adds some, and comes to the bound that holds for both."""
+    """The second process sees names of the first, adds some, and reaches the bound that both share."""
 
     def run(first: int, end: int) -> str:
         command = [sys.executable, "-c", PROCESS, str(first), str(end)]

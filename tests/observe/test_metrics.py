@@ -1,4 +1,4 @@
-"""Metrics: their names, their bounds, and that they are right with several processes."""
+"""Metrics: their names, their bounds, and their values with several processes."""
 
 import math
 import os
@@ -217,8 +217,8 @@ def test_one_process_keeps_its_metrics_in_memory() -> None:
 # --- several processes --------------------------------------------------------------------------------------------
 
 
-def test_two_processes_answer_with_one_sum(two_processes: Gateway) -> None:
-    """Whichever process is asked: as each client keeps its connection, many clients reach both."""
+def test_two_processes_export_one_sum(two_processes: Gateway) -> None:
+    """Whichever process serves /metrics: each client keeps its connection, so many clients reach both."""
     before = value(metrics_of(two_processes), "cards_created_total", card_type="insight", result="created")
     tenant_id = uuid4()
     for number in range(20):
@@ -230,7 +230,7 @@ def test_two_processes_answer_with_one_sum(two_processes: Gateway) -> None:
         assert value(text, "cards_created_total", card_type="insight", result="created") - before == 20
 
 
-def test_a_dead_process_takes_its_gauges_along_and_leaves_its_counts(
+def test_a_dead_process_loses_its_gauges_and_keeps_its_counts(
     make_gateway: Callable[..., Gateway], shared_database: Database
 ) -> None:
     gateway = make_gateway(shared_database, WORKERS="2", DATABASE_POOL_MIN="3", DATABASE_POOL_MAX="3")
@@ -253,11 +253,11 @@ def test_a_dead_process_takes_its_gauges_along_and_leaves_its_counts(
 
 
 def _figures_of_two(figures: Callable[[], tuple[float, float, float]]) -> bool:
-    """Whether a successor has come, and the dead one is not counted any more."""
+    """Whether there is a successor, and the dead process is not counted any more."""
     try:
         return figures() == (2, 6, 6)
     except httpx.TransportError:
-        return False  # the dead one had taken the connection
+        return False  # the dead process had accepted the connection
 
 
 def _serves(process: psutil.Process) -> bool:
@@ -280,7 +280,7 @@ def test_prometheus_knows_the_rates_of_known_traffic(prometheus: Prometheus, two
     created = f'cards_api_requests_total{{method="POST",route="{BATCH}",status="201"}}'
     tracked = f'cards_api_requests_total{{method="POST",route="{USAGE}",status="200"}}'
     events = 'card_usage_events_total{card_type="company",workflow_type="campaign"}'
-    # Two scrapes first, so that what is counted from now on is a difference.
+    # Two scrapes first, so that what is counted from now on shows as an increase.
     wait_until(lambda: prometheus.number(f"count_over_time({created}[1m])") >= 2, 30)
     before = prometheus.number(created)
 
@@ -294,7 +294,7 @@ def test_prometheus_knows_the_rates_of_known_traffic(prometheus: Prometheus, two
             assert client.post(USAGE.format(card_id=uuid4()), json={}).status_code == 404
 
     wait_until(lambda: prometheus.number(created) - before == 30, 30)
-    # Prometheus extends what it saw to the window's ends, by about one scrape interval in all: little of twelve.
+    # Prometheus extrapolates to the ends of the window, by about one scrape interval in all: little of twelve.
     wait_until(lambda: prometheus.number(f"count_over_time({tracked}[1m])") >= 12, 30)
     assert prometheus.number(events) == 60
     assert prometheus.number(tracked) == 90

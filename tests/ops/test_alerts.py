@@ -1,4 +1,4 @@
-"""Alert rules: valid, complete, each tried both ways, and about metrics that there are."""
+"""Alert rules: valid, complete, each tested firing and quiet, and about metrics that exist."""
 
 import re
 import subprocess
@@ -29,11 +29,11 @@ def promtool(*arguments: str | Path) -> str:
     return output
 
 
-def test_prometheus_takes_the_configuration() -> None:
+def test_prometheus_accepts_the_configuration() -> None:
     assert "SUCCESS" in promtool("check", "config", OPS / "prometheus" / "prometheus.yml")
 
 
-def test_prometheus_takes_the_rules_without_a_complaint() -> None:
+def test_prometheus_accepts_the_rules_without_warnings() -> None:
     promtool("check", "rules", "--lint=all", "--lint-fatal", *RULES)
 
 
@@ -64,7 +64,7 @@ def test_an_alert_says_what_it_is_and_what_to_do(group: str, rule: dict[str, Any
 
 
 @pytest.mark.parametrize("name", [rule["alert"] for _, rule in alerts()])
-def test_an_alert_is_tried_both_ways(name: str) -> None:
+def test_an_alert_is_tested_firing_and_quiet(name: str) -> None:
     outcomes = {
         bool(case["exp_alerts"])
         for file in CASES
@@ -76,7 +76,7 @@ def test_an_alert_is_tried_both_ways(name: str) -> None:
 
 
 def alert_rows() -> list[str]:
-    """A row of the runbook's table for each alert: where it is explained, its severity, and the case that fires it."""
+    """The runbook's table has a row for each alert: where it is explained, its severity, and the case that fires it."""
     fired: dict[str, str] = {}
     for file in CASES:
         for test in yaml.safe_load(file.read_text())["tests"]:

@@ -1,4 +1,4 @@
-"""Compose file and Dockerfiles: strict about what must be there, and tried where a docker engine is."""
+"""Compose file and Dockerfiles: they have what they must have, and they run where there is a docker engine."""
 
 import os
 import re
@@ -29,7 +29,7 @@ SERVICES: Final = (*ENDLESS, "deploy")
 
 
 class _Strict(yaml.SafeLoader):
-    """YAML in which a key may stand once only: of two the last would win without a word."""
+    """YAML in which a key may occur only once: of two, the last would silently win."""
 
 
 def _mapping(loader: _Strict, node: MappingNode) -> dict[Any, Any]:
@@ -57,14 +57,14 @@ def services() -> dict[str, dict[str, Any]]:
 
 
 def _compose_commands() -> list[list[str]]:
-    """All that are installed, of the new kind and of the old; without one the test is skipped."""
+    """All installed versions of compose, the plugin and the old program. Skips the test when there is none."""
     commands = (["docker", "compose"], ["docker-compose"])
     found = [command for command in commands if shutil.which(command[0]) and _succeeds(*command, "version")]
     return found or pytest.skip("docker compose is not installed: apt-get install docker-compose")
 
 
-def test_compose_takes_the_file() -> None:
-    """The new kind refuses limits that the old one takes, and the other way round."""
+def test_compose_accepts_the_file() -> None:
+    """The plugin refuses limits that the old program accepts, and vice versa."""
     for command in _compose_commands():
         arguments = ["--file", str(COMPOSE), "config", "--quiet"]
         done = subprocess.run([*command, *arguments], capture_output=True, text=True, check=False)
@@ -92,7 +92,7 @@ def test_a_service_has_no_more_power_than_it_needs(services: dict[str, dict[str,
 
 
 @pytest.mark.parametrize("name", ENDLESS)
-def test_a_service_that_stays_is_restarted_and_watched(services: dict[str, dict[str, Any]], name: str) -> None:
+def test_a_long_running_service_is_restarted_and_checked(services: dict[str, dict[str, Any]], name: str) -> None:
     assert services[name]["restart"] == "unless-stopped"
     check = services[name]["healthcheck"]
     assert check["test"][0] == "CMD"
@@ -107,7 +107,7 @@ def test_nothing_serves_before_the_deploy_has_succeeded(services: dict[str, dict
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_images_have_a_version_and_may_be_replaced(services: dict[str, dict[str, Any]], name: str) -> None:
+def test_images_have_a_version_and_can_be_replaced(services: dict[str, dict[str, Any]], name: str) -> None:
     service = services[name]
     image = service["image"]
     if "build" in service:
@@ -146,14 +146,14 @@ def test_a_role_gets_its_own_password_only(services: dict[str, dict[str, Any]]) 
     assert "postgres_password" not in {secret for name in ("gateway", "worker") for secret in services[name]["secrets"]}
 
 
-def test_the_gateway_wants_tokens_and_trusts_no_header(services: dict[str, dict[str, Any]]) -> None:
+def test_the_gateway_requires_tokens_and_trusts_no_header(services: dict[str, dict[str, Any]]) -> None:
     environment = services["gateway"]["environment"]
     assert "JWT_SECRET_KEY_FILE" in environment
     assert "TRUST_TENANT_HEADER" not in environment
     assert environment["DATABASE_URL"].startswith("postgresql://cardbase_gateway@")
 
 
-def test_what_has_to_stay_is_on_named_volumes(services: dict[str, dict[str, Any]]) -> None:
+def test_persistent_data_is_on_named_volumes(services: dict[str, dict[str, Any]]) -> None:
     assert set(compose()["volumes"]) == {"database", "prometheus", "grafana"}
     assert services["db"]["volumes"] == ["database:/var/lib/postgresql"]
     for name in SERVICES:
@@ -182,7 +182,7 @@ def test_secrets_are_made_once_and_differ(tmp_path: Path) -> None:
 
 
 def _compose_command() -> list[str]:
-    """docker compose, where an engine is there that has the images; else the test is skipped."""
+    """docker compose, with an engine that has the images. Skips the test when there is none."""
     command = _compose_commands()[0]
     redis = os.environ.get("REDIS_IMAGE", "docker.io/library/redis:8.2.2-alpine")
     images = ("cardbase", "cardbase-database", redis)
@@ -261,7 +261,7 @@ def test_the_base_image_is_pinned_and_an_argument(file: Path) -> None:
     assert base.removeprefix("BASE_IMAGE=") in COMPOSE.read_text()
 
 
-def test_the_image_is_small_and_runs_as_nobody_in_particular() -> None:
+def test_the_image_is_small_and_runs_without_privileges() -> None:
     found = instructions(DOCKERFILES[0])
     stages = [index for index, (kind, _) in enumerate(found) if kind == "FROM"]
     assert len(stages) == 2, "what builds is left behind"
@@ -295,7 +295,7 @@ def test_what_is_installed_is_locked() -> None:
     assert kept.count("--hash=sha256:") >= len(pinned)
 
 
-def test_every_copied_file_is_let_into_the_build() -> None:
+def test_every_copied_file_is_in_the_build_context() -> None:
     allowed = (REPOSITORY / ".dockerignore").read_text().splitlines()
     for kind, text in instructions(DOCKERFILES[0]):
         if kind == "COPY" and not text.startswith("--from"):

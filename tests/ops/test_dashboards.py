@@ -1,4 +1,4 @@
-"""Dashboards and rules: every query is about metrics and labels that gateway and worker really export."""
+"""Dashboards and rules: every query uses only metrics and labels that gateway and worker export."""
 
 import json
 import re
@@ -16,11 +16,11 @@ from support.servers import Database
 
 DASHBOARDS: Final = sorted((OPS / "grafana" / "dashboards").glob("*.json"))
 FOREIGN: Final = {"up": {"job", "instance"}}
-"""What Prometheus itself adds."""
+"""Labels that Prometheus itself adds."""
 ADDED: Final = {"job", "instance", "le"}
 GROUPING: Final = re.compile(r"\b(?:by|on)\s*\(([^)]*)\)")
 QUIET: Final = {"Refusals by error code"}
-"""Panels that show something only while something is wrong."""
+"""Panels that are empty while nothing is wrong."""
 
 
 class Query(NamedTuple):
@@ -60,7 +60,7 @@ def labels_grouped_by(expression: str) -> set[str]:
 
 
 class Exported(NamedTuple):
-    """What a gateway with two processes and a worker export, with a Prometheus that scrapes them."""
+    """The metrics of a gateway with two processes and a worker, with a Prometheus that scrapes them."""
 
     labels: dict[str, set[str]]
     prometheus: Prometheus | None
@@ -100,7 +100,7 @@ def exported(shared_database: Database, tmp_path_factory: pytest.TempPathFactory
 
 
 @pytest.mark.parametrize("query", [*panels(), *rules()], ids=lambda query: query.title)
-def test_a_query_is_about_what_is_exported(exported: Exported, query: Query) -> None:
+def test_a_query_uses_what_is_exported(exported: Exported, query: Query) -> None:
     metrics = metrics_of(query.expression)
     known = exported.labels | FOREIGN
     assert metrics or "cardbase:" in query.expression
@@ -114,7 +114,7 @@ def test_a_query_is_about_what_is_exported(exported: Exported, query: Query) -> 
 
 @pytest.mark.parametrize("query", panels(), ids=lambda query: query.title)
 def test_a_panel_shows_something(exported: Exported, query: Query) -> None:
-    """Prometheus takes each query, and finds data for it."""
+    """Prometheus accepts each query, and finds data for it."""
     if exported.prometheus is None:
         pytest.skip("prometheus is not installed")
     prometheus, expression = exported.prometheus, query.expression.replace("$__rate_interval", "1m")
@@ -124,7 +124,7 @@ def test_a_panel_shows_something(exported: Exported, query: Query) -> None:
 
 
 @pytest.mark.parametrize("query", rules(), ids=lambda query: query.title)
-def test_prometheus_takes_a_rule(exported: Exported, query: Query) -> None:
+def test_prometheus_accepts_a_rule(exported: Exported, query: Query) -> None:
     if exported.prometheus is None:
         pytest.skip("prometheus is not installed")
     exported.prometheus.query(query.expression)
@@ -137,7 +137,7 @@ def test_recorded_series_are_those_that_alerts_use() -> None:
 
 
 @pytest.mark.parametrize("file", DASHBOARDS, ids=lambda file: file.stem)
-def test_a_dashboard_is_provisioned_as_it_stands(file: Any) -> None:
+def test_a_dashboard_is_provisioned_unchanged(file: Any) -> None:
     dashboard = json.loads(file.read_text())
     source = yaml.safe_load((OPS / "grafana/provisioning/datasources/prometheus.yml").read_text())["datasources"][0]
     assert dashboard["uid"] == f"cardbase-{file.stem}"

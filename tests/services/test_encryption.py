@@ -1,4 +1,4 @@
-"""What is encrypted for an owner, and with which key."""
+"""Encryption for one owner, and its key."""
 
 from uuid import UUID
 
@@ -12,7 +12,7 @@ from gateway.settings import SettingsError, load_settings
 
 
 @pytest.mark.parametrize("owner", [Identity(UUID(int=1), UUID(int=3)), Identity(UUID(int=3), UUID(int=2))])
-def test_what_is_encrypted_can_be_decrypted_by_its_owner_alone(owner: Identity) -> None:
+def test_only_the_owner_can_decrypt(owner: Identity) -> None:
     encryptor = Encryptor(load_settings({"INTEGRATION_ENCRYPTION_KEY": ENCRYPTION_KEY}))
     encrypted = encryptor.encrypt(Identity(UUID(int=1), UUID(int=2)).owner, b"secret")
     assert encryptor.decrypt(Identity(UUID(int=1), UUID(int=2)).owner, encrypted) == b"secret"
@@ -25,7 +25,7 @@ def test_what_is_encrypted_can_be_decrypted_by_its_owner_alone(owner: Identity) 
 
 
 @pytest.mark.parametrize("key", ["short", "x" * 44, "VGhlc2UgYXJlIHRoaXJ0eS10d28gYnl0ZXMgb2Yga2VlZQ=="])
-def test_a_key_that_is_none_stops_the_start(key: str) -> None:
+def test_an_invalid_key_stops_the_start(key: str) -> None:
     with pytest.raises(SettingsError, match=r"^INTEGRATION_ENCRYPTION_KEY must be 32 bytes in base64") as caught:
         Encryptor(load_settings({"INTEGRATION_ENCRYPTION_KEY": key}))
     assert key not in str(caught.value)

@@ -1,4 +1,4 @@
-"""HTTP to addresses that tenants choose: which are let through, and what is made of the answers."""
+"""HTTP to addresses that tenants choose: which of them are allowed, and how responses are handled."""
 
 import asyncio
 import socket
@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from support.receivers import LOOPBACK, Receiver, receiving, silence
 
-from gateway.services import http_client as outgoing
+from gateway.services import http_client
 from gateway.services.http_client import AddressRefused, HttpClient, SendFailed, is_public
 from gateway.settings import SettingsError, load_settings
 
@@ -75,16 +75,16 @@ NOT_PUBLIC: Final = {
 
 
 @pytest.mark.parametrize("address", PUBLIC)
-def test_public_addresses_may_be_asked(address: str) -> None:
+def test_public_addresses_are_allowed(address: str) -> None:
     assert is_public(ip_address(address))
 
 
 @pytest.mark.parametrize("kind", NOT_PUBLIC)
-def test_other_addresses_may_not(kind: str) -> None:
+def test_other_addresses_are_refused(kind: str) -> None:
     assert [address for address in NOT_PUBLIC[kind] if is_public(ip_address(address))] == []
 
 
-def test_networks_that_are_configured_may_be_asked_and_their_neighbours_not() -> None:
+def test_configured_networks_are_allowed_and_their_neighbours_refused() -> None:
     allowing = guard(OUTGOING_ALLOWED_NETWORKS="10.1.0.0/16, fd00:1::/32")
     allowed = ("10.1.2.3", "::ffff:10.1.2.3", "64:ff9b::10.1.2.3", "fd00:1::5", "1.1.1.1")
     refused = ("10.2.0.1", "127.0.0.1", "::ffff:10.2.0.1", "fd00:2::5", "2002:a01:203::")
@@ -93,7 +93,7 @@ def test_networks_that_are_configured_may_be_asked_and_their_neighbours_not() ->
 
 
 @pytest.mark.parametrize("networks", ["10.0.0.1/8", "inside", "10.0.0.0/33"])
-def test_networks_that_are_none_stop_the_start(networks: str) -> None:
+def test_invalid_networks_stop_the_start(networks: str) -> None:
     with pytest.raises(SettingsError, match=rf"^OUTGOING_ALLOWED_NETWORKS: .*{networks}"):
         guard(OUTGOING_ALLOWED_NETWORKS=networks)
 
@@ -178,11 +178,11 @@ def test_urls_that_are_refused_at_sight(url: Any, message: str) -> None:
         "https://under_score.example",
     ],
 )
-def test_urls_that_may_lead_somewhere(url: str) -> None:
+def test_urls_that_are_accepted(url: str) -> None:
     assert str(guard().check(url)) == str(httpx.URL(url))
 
 
-def test_in_production_only_tls_will_do() -> None:
+def test_in_production_only_https_is_allowed() -> None:
     guard(ENVIRONMENT="Production").check("https://a.example")
     with pytest.raises(AddressRefused, match=r"begins with https://\.$"):
         guard(ENVIRONMENT="production").check("http://a.example")
@@ -193,7 +193,7 @@ def test_in_production_only_tls_will_do() -> None:
 
 @dataclass
 class Names:
-    """What names resolve to, one answer after the other, the last for good; others resolve as they do."""
+    """What names resolve to, one answer after the other, and then always the last; other names resolve normally."""
 
     answers: dict[str, list[list[str]]] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
@@ -204,7 +204,7 @@ class Names:
 
 @pytest.fixture
 def names(monkeypatch: pytest.MonkeyPatch) -> Names:
-    """Answers in place of the name server."""
+    """Replaces the name server."""
     made = Names()
     resolve = socket.getaddrinfo
 
@@ -226,7 +226,7 @@ def names(monkeypatch: pytest.MonkeyPatch) -> Names:
 
 
 @pytest.mark.parametrize("host", ["localhost", "LOCALHOST", "localhost.", "127.0.0.1.", "0x7f000001.", "ip6-localhost"])
-async def test_names_of_this_machine_lead_nowhere(receiver: Receiver, host: str) -> None:
+async def test_names_of_this_machine_are_refused(receiver: Receiver, host: str) -> None:
     with pytest.raises((AddressRefused, SendFailed)):
         await guard().ask("POST", receiver.url(host=host), {}, b"{}")
     assert receiver.requests == []
@@ -246,8 +246,8 @@ async def test_names_that_resolve_inside_are_refused(
     assert receiver.requests == []
 
 
-async def test_a_name_is_resolved_once_and_asked_there(names: Names) -> None:
-    """127.0.0.2 stands for what is outside, 127.0.0.1 for what is inside: there the name leads the second time."""
+async def test_a_name_is_resolved_once_and_that_address_used(names: Names) -> None:
+    """127.0.0.2 stands for the outside, 127.0.0.1 for the inside, to which the name resolves the second time."""
     async with AsyncExitStack() as stack:
         outside = await stack.enter_async_context(receiving(host="127.0.0.2"))
         inside = await stack.enter_async_context(receiving(host="127.0.0.1", port=outside.port))
@@ -261,7 +261,7 @@ async def test_a_name_is_resolved_once_and_asked_there(names: Names) -> None:
         assert (len(outside.requests), len(inside.requests), len(names.asked)) == (1, 0, 2)
 
 
-async def test_an_address_that_takes_no_connection_leaves_the_next(names: Names, receiver: Receiver) -> None:
+async def test_after_an_address_that_refuses_the_connection_the_next_is_tried(names: Names, receiver: Receiver) -> None:
     names.set("two.example", ["127.0.0.9", "127.0.0.1"])
     answer = await guard(**LOOPBACK).ask("GET", receiver.url(host="two.example"), {})
     assert (answer.status, len(receiver.requests)) == (204, 1)
@@ -313,27 +313,27 @@ async def half_a_line(writer: asyncio.StreamWriter) -> None:
 @pytest.mark.parametrize(
     "answer", [endless_body, b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\nx"], ids=["endless", "oversize"]
 )
-async def test_of_a_body_nothing_is_read(answer: Any) -> None:
+async def test_a_response_body_is_not_read(answer: Any) -> None:
     async with receiving(answer) as receiver:
         assert (await guard(**LOOPBACK).ask("POST", receiver.url(), {}, b"{}")).status == 200
 
 
 @pytest.mark.parametrize("answer", [silence, half_a_line, endless_interim_answers])
-async def test_who_does_not_answer_in_time_has_not_answered(answer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(outgoing, "TOTAL_SECONDS", 0.2)
+async def test_a_response_that_is_late_is_a_failure(answer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_client, "TOTAL_SECONDS", 0.2)
     async with receiving(answer) as receiver:
         with pytest.raises(SendFailed, match="no answer within"):
             await guard(**LOOPBACK).ask("POST", receiver.url(), {}, b"{}")
 
 
 @pytest.mark.parametrize("answer", [endless_headers, b"SSH-2.0-OpenSSH\r\n", b"HTTP/1.1 abc\r\n\r\n", b""])
-async def test_what_is_not_http_is_no_answer(answer: Any) -> None:
+async def test_a_response_that_is_not_http_is_a_failure(answer: Any) -> None:
     async with receiving(answer) as receiver:
         with pytest.raises(SendFailed, match=r"^What answered was not HTTP\.$"):
             await guard(**LOOPBACK).ask("POST", receiver.url(), {}, b"{}")
 
 
-async def test_a_closed_port_is_no_answer(receiver: Receiver) -> None:
+async def test_a_closed_port_is_a_failure(receiver: Receiver) -> None:
     async with receiving() as gone:
         pass
     with pytest.raises(SendFailed, match=r"^The connection was not made, or broke off\.$"):
@@ -342,7 +342,7 @@ async def test_a_closed_port_is_no_answer(receiver: Receiver) -> None:
 
 @dataclass(frozen=True)
 class Authority:
-    """A certificate of receiver.example, vouched for by itself, and the names that clients asked its owner for."""
+    """A self-signed certificate of receiver.example, and the names that clients requested from its server."""
 
     file: Path
     context: ssl.SSLContext
@@ -371,12 +371,12 @@ def authority(tmp_path: Path) -> Iterator[Authority]:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(file, with_key)
     context.sni_callback = lambda _, wanted, __: asked.append(wanted)
-    outgoing.tls_context.cache_clear()
+    http_client.tls_context.cache_clear()
     yield Authority(file, context, asked)
-    outgoing.tls_context.cache_clear()
+    http_client.tls_context.cache_clear()
 
 
-async def test_tls_verifies_the_name_though_an_address_is_connected_to(
+async def test_tls_verifies_the_name_although_the_connection_goes_to_an_address(
     authority: Authority, names: Names, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sender = guard(ENVIRONMENT="production", **LOOPBACK)
@@ -386,7 +386,7 @@ async def test_tls_verifies_the_name_though_an_address_is_connected_to(
         with pytest.raises(SendFailed, match=r"^The certificate was not good: self-signed certificate\.$"):
             await sender.ask("GET", receiver.url(host="receiver.example", scheme="https"), {})
 
-        outgoing.tls_context.cache_clear()
+        http_client.tls_context.cache_clear()
         monkeypatch.setenv("SSL_CERT_FILE", str(authority.file))
         assert (await sender.ask("GET", receiver.url(host="receiver.example", scheme="https"), {})).status == 204
         with pytest.raises(SendFailed, match=r"not valid for 'other\.example'"):

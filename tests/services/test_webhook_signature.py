@@ -1,4 +1,4 @@
-"""Signatures of webhooks, by the specification of Standard Webhooks."""
+"""Signatures of webhooks, according to Standard Webhooks."""
 
 import base64
 import re
@@ -11,8 +11,8 @@ from gateway.services.webhook_signature import sign, signing_key
 KEY_EXPECTED: Final = "Expected whsec_ and 24 to 64 bytes in base64, as `openssl rand -base64 32` prints."
 
 
-def test_a_signature_is_that_of_the_libraries_of_standard_webhooks() -> None:
-    """The example that the libraries of the specification's authors test themselves with."""
+def test_a_signature_is_that_of_the_standards_libraries() -> None:
+    """The example in the tests of the official libraries."""
     assert sign(
         signing_key("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"),
         "msg_p5jXN8AQM9LWM0D4loKWxJek",
@@ -34,6 +34,6 @@ def test_a_key_is_24_to_64_bytes(size: int) -> None:
 @pytest.mark.parametrize(
     "secret", [None, 5, "", "whsec_", "hunter2", "whsec_" + "A" * 31, "ü" * 32, "A" * 28, "A" * 92]
 )
-def test_what_is_no_key_is_not_repeated(secret: Any) -> None:
+def test_an_invalid_key_is_refused_and_not_repeated(secret: Any) -> None:
     with pytest.raises(ValueError, match=f"^{re.escape(KEY_EXPECTED)}$"):
         signing_key(secret)

@@ -1,4 +1,4 @@
-"""The database, attacked by somebody who has taken a login role over: on connections of its own."""
+"""The database, attacked by somebody who has taken over a login role, on direct connections."""
 
 import re
 from collections.abc import AsyncIterator
@@ -16,7 +16,7 @@ from support.world import Function, Tenant
 
 @asynccontextmanager
 async def connected(database: Database, role: str | None = None) -> "AsyncIterator[asyncpg.Connection[Any]]":
-    """A connection as a role, else as the superuser."""
+    """A connection as a role, or else as the superuser."""
     connection = await asyncpg.connect(database.session_url(role), password=PASSWORD if role else None)
     try:
         yield connection
@@ -55,12 +55,12 @@ ESCAPES: Final = {
     "refresh materialized view app.cards": "42501",
     "comment on function api.list_cards is 'planted'": "42501",
 }
-"""What might lead out of a login role, and how it is refused."""
+"""What might escape from a login role, and how it is refused."""
 
 
 @pytest.mark.parametrize("role", LOGIN_ROLES)
 async def test_login_role_cannot_break_out(role: str, shared_database: Database, attempts: Attempts) -> None:
-    """Over a connection of its own, where nobody else's rights are behind the session."""
+    """On a direct connection, so that the session has no other rights to fall back to."""
     for statement, sqlstate in ESCAPES.items():
         async with connected(shared_database, role) as connection:
             answer: object = "done"
@@ -73,7 +73,7 @@ async def test_login_role_cannot_break_out(role: str, shared_database: Database,
 
 
 async def test_session_sees_nothing_of_another(shared_database: Database, attempts: Attempts) -> None:
-    """Neither the tenant of another session's transaction, nor what it runs."""
+    """Neither the tenant of another session's transaction, nor its statement."""
     tenant_id = uuid4()
     async with (
         connected(shared_database, "cardbase_service") as service,
@@ -92,7 +92,7 @@ async def test_session_sees_nothing_of_another(shared_database: Database, attemp
         attempts.count("SQL: looks at other sessions", 3)
 
 
-# Without the settings of libraries, which come with the first function that needs one.
+# Without the settings of libraries, which appear with the first function that loads one.
 STATE: Final = """
 select
     (
@@ -110,8 +110,8 @@ select
 """
 
 
-async def test_nothing_of_a_call_is_left_on_its_connection(shared_database: Database, attempts: Attempts) -> None:
-    """After each function of api, the connection is as before: settings, locks, listening, temporary objects."""
+async def test_a_call_leaves_nothing_behind_on_its_connection(shared_database: Database, attempts: Attempts) -> None:
+    """After each function of api the connection is as before: settings, locks, LISTEN, temporary objects."""
     async with connected(shared_database) as owner:
         functions = await world.functions_of(owner)
     async with connected(shared_database, "cardbase_gateway") as connection:
@@ -160,7 +160,7 @@ HIJACKS: Final = (
 
 
 @pytest.mark.parametrize("role", ["cardbase_gateway", "cardbase_service"])
-async def test_names_of_a_caller_decide_nothing_inside_a_function(
+async def test_objects_of_a_caller_are_not_found_inside_a_function(
     role: str, shared_database: Database, attempts: Attempts
 ) -> None:
     """Temporary objects with the names of real ones, and a search_path that finds them first."""
@@ -180,7 +180,7 @@ async def test_names_of_a_caller_decide_nothing_inside_a_function(
 
 
 async def _answer(connection: "asyncpg.Connection[Any]", function: Function, arguments: dict[str, str]) -> str:
-    """A function's answer or refusal, with new ids, times and positions no longer told apart; what it did is undone."""
+    """A function's reply or error, with all new ids, times and positions the same; its effect is undone."""
     names = ", ".join(
         f'"{name}" => ${position}::pg_catalog.text::{_qualified(function.parameters[name])}'
         for position, name in enumerate(arguments, 1)

@@ -16,21 +16,21 @@ from gateway.operate.doctor import examine
 FILES: Final = sorted((REPOSITORY / "db" / "tests").glob("*.sql"))
 EXTENSION: Final = Path(f"/usr/share/postgresql/{OLDEST_SERVER}/extension/plpgsql_check.control")
 ACCEPTED: Final = (
-    # What the API calls them; in SQL they stand in double quotes.
+    # Parameters named as in the API; SQL has to quote them.
     r'.*: name of parameter "(limit|order)" is reserved keyword',
-    # Dynamic SQL over the tables that are alike: names by %I, values by "using", and what it writes is not seen.
+    # Dynamic SQL over similar tables: names by %I, values by "using"; plpgsql_check doesn't see what it writes.
     r"app\.(create|list|update)_resource.*: text type variable is not sanitized",
     r"app\.(create|update|delete)_resource.*: routine is marked as VOLATILE, should be STABLE",
     # The last statement is a call that always raises.
     r"app\.(create|update)_resource.*: control reached end of function without RETURN",
-    # "return query" gives rows without touching the variables.
+    # "return query" returns rows without touching the variables.
     r'app\.find_(near_memories|(\w+_)?(matches|names)).*: OUT variable "\w+" is maybe unmodified',
-    # Counts and rests of a division are bigint; these are small by what they count.
+    # Counts and remainders are bigint; these are small by their nature.
     r"app\.(store_cards|uuid_v7|find_\w+_matches|count_attempts).*: target type is different type than source type",
-    # Where there is no pgvector, it has no table, and it says so before it looks for it.
+    # Without pgvector its table does not exist, which the function checks before it uses it.
     r"app\.find_unembedded_memories.*",
 )
-"""What plpgsql_check says and is not so, each for a reason. A pattern that nothing matches any more has to go."""
+"""False positives of plpgsql_check, each with its reason. A pattern that matches nothing any more must be removed."""
 FUNCTIONS: Final = """
 select string_agg(routine.oid::regprocedure::text, e'\\n' order by routine.oid::regprocedure::text)
 from pg_proc as routine
@@ -83,7 +83,7 @@ def test_doctor_finds_nothing_on_the_oldest_server(oldest: Database) -> None:
 
 
 def test_plpgsql_check_has_nothing_to_say(oldest: Database) -> None:
-    """Every function, with all warnings: unused and shadowed names, wrong types, injection, markings, hidden casts."""
+    """Every function, with all warnings: unused and shadowed names, types, injection, volatility, hidden casts."""
     if not EXTENSION.exists():
         pytest.skip(f"plpgsql_check is not installed: apt-get install postgresql-{OLDEST_SERVER}-plpgsql-check")
     oldest.execute("create extension if not exists plpgsql_check")
@@ -94,7 +94,7 @@ def test_plpgsql_check_has_nothing_to_say(oldest: Database) -> None:
 
 
 def test_plpgsql_check_finds_a_planted_fault(oldest: Database) -> None:
-    """The check itself: an unused variable and a column that there is not."""
+    """The check itself: an unused variable and a column that doesn't exist."""
     if not EXTENSION.exists():
         pytest.skip(f"plpgsql_check is not installed: apt-get install postgresql-{OLDEST_SERVER}-plpgsql-check")
     try:

@@ -1,4 +1,4 @@
-"""Every pgTAP file of db/tests is a test here, and the judge of their output is tested too."""
+"""Every pgTAP file of db/tests is a test here, and the parser of their output is tested, too."""
 
 from pathlib import Path
 
@@ -40,15 +40,15 @@ PASSING = "1..2\nok 1 - one rule\nok 2 - another rule\n"
         pytest.param("1..1\nok 1 - a\nBail out! gone\n", "Bail out! gone", id="bailed out"),
     ],
 )
-def test_judge_names_what_is_wrong(output: str, complaint: str) -> None:
+def test_parser_names_what_is_wrong(output: str, complaint: str) -> None:
     assert tap.complaints(output) == complaint.split("|")
 
 
-def test_judge_passes_a_complete_run_with_other_rows_between() -> None:
+def test_parser_passes_a_complete_run_with_other_rows_in_between() -> None:
     assert tap.complaints(PASSING + "a row\n\n") == []
 
 
-def test_judge_fails_when_psql_fails_after_the_last_test() -> None:
+def test_parser_fails_when_psql_fails_after_the_last_test() -> None:
     assert tap.complaints(PASSING, "psql: ERROR: no\n", 3) == ["psql ended with status 3: psql: ERROR: no"]
 
 

@@ -1,4 +1,4 @@
-"""What tests stand on: servers, gateways, tokens, and other helpers."""
+"""What tests use: servers, gateways, tokens, and other helpers."""
 
 from pathlib import Path
 from typing import Final

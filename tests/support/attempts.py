@@ -1,4 +1,4 @@
-"""How often the attack suites tried, wall by wall: printed at the end of a run."""
+"""How many attempts the attack suites made at each defence: printed at the end of a run."""
 
 from collections import Counter
 from typing import Any, Final
@@ -9,7 +9,7 @@ _COUNTED: Final[Counter[str]] = Counter()
 
 
 class Attempts:
-    """Counts what was tried at each wall."""
+    """Counts the attempts at each defence."""
 
     def count(self, wall: str, number: int = 1) -> None:
         _COUNTED[wall] += number
@@ -17,19 +17,19 @@ class Attempts:
 
 @pytest.fixture
 def attempts() -> Attempts:
-    """Counts what was tried at each wall."""
+    """Counts the attempts at each defence."""
     return Attempts()
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Hands a process's counts over to the one that prints them (pytest-xdist)."""
+    """Passes a process's counts to the one that prints them (pytest-xdist)."""
     if (output := getattr(session.config, "workeroutput", None)) is not None:
         output["attempts"] = dict(_COUNTED)
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
-    """Takes another process's counts."""
+    """Adds another process's counts."""
     _COUNTED.update(getattr(node, "workeroutput", {}).get("attempts", {}))
 
 

@@ -25,7 +25,7 @@ def usage(card_id: str) -> str:
 
 
 class Answer(NamedTuple):
-    """What a caller is told, whichever way it called."""
+    """What a caller gets, over SQL or HTTP."""
 
     status: int
     headers: dict[str, str]
@@ -47,7 +47,7 @@ class Caller:
 
 
 class SqlCaller(Caller):
-    """A trusted service with a connection of its own."""
+    """A trusted service with its own connection."""
 
     def __init__(self, connection: "asyncpg.Connection[Any]", tenant_id: UUID) -> None:
         self.transaction = connection.transaction
@@ -70,7 +70,7 @@ class SqlCaller(Caller):
 
 
 class HttpCaller(Caller):
-    """A client of the gateway with a connection of its own."""
+    """A client of the gateway with its own connection."""
 
     def __init__(self, client: httpx.AsyncClient) -> None:
         self._client = client

@@ -1,8 +1,8 @@
 """The tour of a running gateway in six steps, for a person and for the tests.
 
-    python -m tests.flow --url http://127.0.0.1:8002
+    python -m tests.support.flow --url http://127.0.0.1:8002
 
-Each run is a tenant of its own, so it can be repeated at will. Exit status 1: a step did not do what it should.
+Each run uses a new tenant, so it can be repeated at will. Exit status 1: a step did not do what it should.
 """
 
 import argparse
@@ -43,17 +43,17 @@ def expect(condition: bool, complaint: str) -> None:
 
 
 def answered(response: httpx.Response, status: int) -> Any:
-    """The answer's JSON. Raises FlowError when its status is another one."""
+    """The response's JSON. Raises FlowError unless its status is the expected one."""
     expect(response.status_code == status, f"expected {status}, got {response.status_code}: {response.text}")
     return response.json()
 
 
 Show = Callable[[str, list[tuple[str, str]]], None]
-"""Told the title of a step that is done, and what there is to see of it: names and values."""
+"""Called with the title of a finished step and what it showed: names and values."""
 
 
 def run(client: httpx.Client, show: Show) -> None:
-    """Walks through all steps. The client is a tenant that has no cards yet. Raises FlowError."""
+    """Runs all steps. The client's tenant must have no cards yet. Raises FlowError."""
     key = {"Idempotency-Key": f"onboarding-{uuid4()}"}
     created = client.post("/api/v1/cards/batch", json={"cards": ONBOARDING, "created_by": "tour"}, headers=key)
     show("Onboarding creates a card of each type", list(_created(created)))
@@ -125,14 +125,14 @@ def _replayed(first: httpx.Response, replay: httpx.Response) -> Iterator[tuple[s
 
 
 def client_of(url: str, tenant_id: UUID, token: str | None = None) -> httpx.Client:
-    """An HTTP client of a gateway, as a tenant; with a token, as the token's."""
+    """An HTTP client of a gateway, as a tenant; with a token, as the token's tenant."""
     headers = {"Authorization": f"Bearer {token}"} if token else {"X-Tenant-ID": str(tenant_id)}
     return httpx.Client(base_url=url, headers=headers, timeout=30)
 
 
 def main() -> int:
-    """The tour on the command line; answers the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m tests.flow", description="A tour of a running gateway.")
+    """The tour on the command line. Returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m tests.support.flow", description="A tour of a running gateway.")
     parser.add_argument("--url", default="http://127.0.0.1:8002", help="where it is (default: %(default)s)")
     parser.add_argument(
         "--token", default=os.environ.get("CARDBASE_TOKEN"), help="bearer token of a tenant without cards"

@@ -1,4 +1,4 @@
-"""The gateway under test: the real `cardbase` command as a process of its own."""
+"""The gateway under test: the real `cardbase` command in its own process."""
 
 import re
 import signal
@@ -23,7 +23,7 @@ from support.servers import clean_environment
 COMMAND: Final = (sys.executable, "-c", "from gateway.operate.cli import main; main()")
 ADDRESS: Final = re.compile(r"^ +API +(http://\S+)/api/v1$", re.MULTILINE)
 COMMON: Final[dict[str, str]] = {}
-"""Environment variables that every gateway of this run is started with."""
+"""Environment variables of every gateway of this run."""
 START_SECONDS: Final = 60.0
 STOP_SECONDS: Final = 30.0
 
@@ -47,7 +47,7 @@ class Gateway:
 
     @property
     def address(self) -> str:
-        """Where it says it is."""
+        """The address that it announces."""
         found = ADDRESS.search(self.output)
         assert found, f"no address is announced:\n{self.output}{self.log}"
         return found[1]
@@ -64,7 +64,7 @@ class Gateway:
             yield client
 
     def stop(self, number: int = signal.SIGTERM) -> int:
-        """Sends a signal and waits for the end; answers the exit status."""
+        """Sends a signal and waits until the process ends. Returns the exit status."""
         self.process.send_signal(number)
         return self.process.wait(STOP_SECONDS)
 
@@ -114,7 +114,7 @@ def running_gateway(folder: Path, variables: Mapping[str, str]) -> Iterator[Gate
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:
-    """Stops a process, the hard way if need be, and leaves no worker of it behind."""
+    """Stops a process and its workers, and kills them if need be."""
     if process.poll() is not None:
         return
     children = psutil.Process(process.pid).children(recursive=True)
@@ -130,7 +130,7 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
 
 
 def run_cardbase(*arguments: str | Path, folder: Path, **variables: str) -> "subprocess.CompletedProcess[str]":
-    """Runs a `cardbase` command to its end."""
+    """Runs a `cardbase` command and waits for it."""
     return subprocess.run(
         [*COMMAND, *arguments],
         cwd=folder,
@@ -144,7 +144,7 @@ def run_cardbase(*arguments: str | Path, folder: Path, **variables: str) -> "sub
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = 10) -> None:
-    """Waits for a condition; fails when it does not come true in time."""
+    """Waits for a condition. Fails when it does not come true in time."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
@@ -152,7 +152,7 @@ def wait_until(condition: Callable[[], bool], seconds: float = 10) -> None:
 
 
 def is_alive(pid: int) -> bool:
-    """Whether a process is there and no zombie."""
+    """Whether a process exists and is no zombie."""
     try:
         return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:

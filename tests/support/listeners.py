@@ -28,7 +28,7 @@ class Listener:
     def __init__(self, response: http.client.HTTPResponse) -> None:
         self.response = response
         self.told: list[Told] = []
-        """All events but those that only bring a newer id."""
+        """All events except those that only carry a newer id."""
         self.last_id = ""
         self.comments = 0
         self.retry = 0
@@ -50,14 +50,14 @@ class Listener:
                     self.last_id = fields["id"]
                 fields = {}
         except (OSError, http.client.HTTPException, ValueError, AttributeError):
-            pass  # cut off, by either side; of a response that is closed meanwhile not even all attributes are left
+            pass  # cut off, by either side; a response that is closed meanwhile even loses attributes
 
     @property
     def kinds(self) -> list[str]:
         return [each.kind for each in self.told]
 
     def wait_for(self, *kinds: str) -> list[Told]:
-        """Waits until so many events have come, and answers them: they must be these."""
+        """Waits until that many events have arrived, and returns them: they must be these."""
         wait_until(lambda: len(self.told) >= len(kinds), SECONDS)
         assert self.kinds == list(kinds)
         return self.told
@@ -77,7 +77,7 @@ def request(
     *,
     receive_bytes: int = 0,
 ) -> Iterator[http.client.HTTPResponse]:
-    """The answer to a request for a stream, not read yet. receive_bytes: how much the system takes unread."""
+    """The response to a request for a stream, unread. receive_bytes: the size of the socket's receive buffer."""
     connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=SECONDS)
     connection.sock = socket.socket()
     if receive_bytes:
@@ -86,7 +86,7 @@ def request(
     connection.sock.settimeout(SECONDS)
     headers = {"Authorization": f"Bearer {token}"} | ({"Last-Event-ID": last_event_id} if last_event_id else {})
     connection.request("GET", f"/api/v1/events?{urlencode(query or {})}", headers=headers)
-    opened = connection.sock  # a response that ends takes it away from the connection
+    opened = connection.sock  # when the response ends, the connection loses it
     try:
         yield connection.getresponse()
     finally:
@@ -99,7 +99,7 @@ def request(
 def listening(
     gateway: Gateway, token: str, last_event_id: str = "", query: Mapping[str, str] | None = None
 ) -> Iterator[Listener]:
-    """A stream that is open, and read."""
+    """A stream that is open and being read."""
     with request(gateway, token, last_event_id, query) as response:
         assert response.status == 200, response.read()
         listener = Listener(response)

@@ -1,4 +1,4 @@
-"""A lock that a test holds, so that a statement of the gateway is under way for as long as the test likes."""
+"""A lock that a test holds, so that a statement of the gateway runs for as long as the test likes."""
 
 import subprocess
 from types import TracebackType
@@ -8,7 +8,7 @@ from support.servers import Database, clean_environment, program
 
 
 class Holder:
-    """A transaction of another client, open until it is released.
+    """Another client's transaction, open until it is released.
 
     Its statements run as the deploying role, in order; entering waits until they are done.
     """

@@ -1,4 +1,4 @@
-"""What watches the service, under test: a real Prometheus, a worker, and what their metrics are called."""
+"""Monitoring under test: a real Prometheus, a worker, and the names of their metrics."""
 
 import json
 import re
@@ -24,7 +24,7 @@ STOP_SECONDS: Final = 30.0
 
 
 def tool(name: str) -> str:
-    """A program that the machine may lack; then the test is skipped."""
+    """The path of a program. Skips the test when the machine lacks it."""
     found = shutil.which(name)
     if found is None:
         pytest.skip(f"{name} is not installed: apt-get install {'prometheus' if name == 'promtool' else name}")
@@ -47,7 +47,7 @@ def samples(text: str) -> dict[str, set[frozenset[tuple[str, str]]]]:
 
 
 def value(text: str, name: str, **labels: str) -> float:
-    """The value of one sample of an exposition; all of its labels have to be named."""
+    """The value of one sample of an exposition, named by all of its labels."""
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
             if sample.name == name and sample.labels == labels:
@@ -63,7 +63,7 @@ def rule_groups() -> list[dict[str, Any]]:
 
 @dataclass(frozen=True)
 class Running:
-    """A running program that answers HTTP, and the file that it prints to."""
+    """A running program that serves HTTP, and the file that it prints to."""
 
     address: str
     output: Path
@@ -92,7 +92,7 @@ def running_worker(folder: Path, **variables: str) -> Iterator[Running]:
 
 @contextmanager
 def running_prometheus(folder: Path, targets: Mapping[str, Sequence[str]]) -> Iterator["Prometheus"]:
-    """A Prometheus with the repository's configuration, but for where it finds its targets, and how often."""
+    """A Prometheus with the repository's configuration, except for its targets and intervals."""
     program = tool("prometheus")
     folder.mkdir(parents=True, exist_ok=True)
     configuration = yaml.safe_load((OPS / "prometheus" / "prometheus.yml").read_text())
@@ -155,14 +155,14 @@ class Prometheus(Running):
     """A running Prometheus."""
 
     def query(self, expression: str) -> list[dict[str, Any]]:
-        """What an expression is now: [{metric, value}, …]."""
+        """The current result of an expression: [{metric, value}, …]."""
         answer = self.get("/api/v1/query", query=expression).json()
         assert answer["status"] == "success", f"{expression}: {answer.get('error')}"
         result: list[dict[str, Any]] = answer["data"]["result"]
         return result
 
     def number(self, expression: str) -> float:
-        """What an expression of one value is now; not a number when it is nothing."""
+        """The current value of an expression with one value; not a number when it has none."""
         result = self.query(expression)
         assert len(result) <= 1, f"{expression}: {len(result)} values"
         return float(result[0]["value"][1]) if result else float("nan")

@@ -19,7 +19,7 @@ def new_email() -> str:
 
 
 def register(gateway: Gateway, **fields: Any) -> dict[str, Any]:
-    """Registers a user; answers what is answered."""
+    """Registers a user. Returns the data of the response."""
     with gateway.client() as client:
         headers = fields.pop("headers", {})
         body = {"email": new_email(), "password": PASSWORD} | fields
@@ -30,12 +30,12 @@ def register(gateway: Gateway, **fields: Any) -> dict[str, Any]:
 
 
 def signed_in(user: Mapping[str, Any]) -> dict[str, str]:
-    """The header of a user who has registered."""
+    """The header of a registered user."""
     return bearer(user["access_token"])
 
 
 @pytest.fixture
 def visitor(people_gateway: Gateway) -> Any:
-    """An HTTP client who is nobody yet."""
+    """An HTTP client that is nobody yet."""
     with people_gateway.client() as client:
         yield client

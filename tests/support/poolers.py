@@ -16,21 +16,21 @@ from support.gateways import wait_until
 from support.servers import LOGIN_ROLES, PASSWORD, Server, open_folder
 
 VARIABLES: Final[Mapping[str, str]] = {"DATABASE_PREPARED_STATEMENTS": "false"}
-"""What a gateway behind it has to be told."""
+"""The settings that a gateway behind it needs."""
 
 
 @contextmanager
 def through_pgbouncer(server: Server, *roles: str, connections: int = 20) -> Iterator[Server]:
-    """The server, with these roles' way leading through a PgBouncer that has so many connections to each database.
+    """The server, which these roles reach through a PgBouncer with that many connections to each database.
 
-    Everybody else, such as who deploys and who looks at the truth, still goes straight to the server.
+    All other roles, such as the one that deploys, connect directly to the server.
     """
     program = monitoring.tool("pgbouncer")
     parts = urlsplit(server.url("cardbase_gateway"))
     folder_of_socket = parse_qs(parts.query).get("host", [""])[0]
     where = folder_of_socket or parts.hostname
     port = monitoring.free_port()
-    # PgBouncer does not run as root, and the embedded server's socket is for its own user.
+    # PgBouncer does not run as root, and only the embedded server's own user can use its socket.
     owner = Path(folder_of_socket).stat().st_uid if folder_of_socket else pwd.getpwnam("nobody").pw_uid
     account = pwd.getpwuid(owner) if os.geteuid() == 0 else None
 

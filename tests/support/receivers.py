@@ -1,4 +1,4 @@
-"""A receiver of requests: a plain TCP server that keeps what it was sent, and answers whatever a test wants."""
+"""A receiver of requests: a plain TCP server that keeps what it receives, and sends whatever a test wants."""
 
 import asyncio
 import ssl
@@ -10,7 +10,7 @@ from typing import Final
 import pytest
 
 Talk = Callable[[asyncio.StreamWriter], Awaitable[None]]
-"""Answers in a way of its own."""
+"""Sends a custom response."""
 
 LOOPBACK: Final = {"OUTGOING_ALLOWED_NETWORKS": "127.0.0.0/8"}
 """Lets tests reach their own receivers, and nothing else that is not public."""
@@ -19,7 +19,7 @@ NO_CONTENT: Final = b"HTTP/1.1 204 No Content\r\n\r\n"
 
 @dataclass(frozen=True)
 class Received:
-    """A request as it came."""
+    """A request as it was received."""
 
     line: str
     headers: dict[str, str]
@@ -48,7 +48,7 @@ class Receiver:
                 await writer.drain()
             else:
                 await self.answer(writer)
-                await reader.read()  # until the other side has had enough
+                await reader.read()  # until the other side closes
         except (ConnectionError, asyncio.IncompleteReadError):
             pass
         finally:
@@ -72,7 +72,7 @@ async def receiving(
 
 @pytest.fixture
 async def receiver() -> AsyncIterator[Receiver]:
-    """A receiver that answers 204, on 127.0.0.1."""
+    """A receiver that responds with 204, on 127.0.0.1."""
     async with receiving() as running:
         yield running
 

@@ -1,4 +1,4 @@
-"""Debian's redis-server, started by a test and on no port but a socket of its own."""
+"""Debian's redis-server, started by a test, on a socket and without a port."""
 
 import shutil
 import subprocess
@@ -27,7 +27,7 @@ class RedisServer:
         return f"unix://{self._socket}"
 
     def start(self) -> None:
-        """Starts it, and waits until it answers."""
+        """Starts it, and waits until it responds."""
         program = shutil.which("redis-server")
         assert program, MISSING
         options = ("--port", "0", "--unixsocket", self._socket, "--save", "", "--appendonly", "no")
@@ -45,7 +45,7 @@ class RedisServer:
             wait_until(answers)
 
     def stop(self) -> None:
-        """Ends it at once, with all that it knew."""
+        """Kills it, and its data is lost."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()

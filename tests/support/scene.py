@@ -1,4 +1,4 @@
-"""A gateway that is attacked: it asks for tokens, and its database has rows of two tenants."""
+"""A gateway to attack: it requires tokens, and its database has rows of two tenants."""
 
 import asyncio
 import base64
@@ -20,7 +20,7 @@ from support.world import Tenant
 
 REQUEST_ID: Final = {"X-Request-ID": "the-same", "X-Trace-ID": "the-same"}
 OPEN: Final = frozenset({"register_user", "start_session", "refresh_session", "end_session"})
-"""Routes for those who have no token yet, or none that is good any more."""
+"""Routes for callers without a valid token."""
 CLOSED_ROUTES: Final = [route for route in ROUTES if route.function not in OPEN]
 
 
@@ -29,7 +29,7 @@ def name_of(route: Route) -> str:
 
 
 class Scene(NamedTuple):
-    """A gateway that asks for tokens, and two tenants of its database."""
+    """A gateway that requires tokens, and two tenants of its database."""
 
     gateway: Gateway
     database: Database
@@ -38,7 +38,7 @@ class Scene(NamedTuple):
     nobody: Tenant
 
     def headers(self, tenant: Tenant) -> dict[str, str]:
-        """A good token of a tenant's user, and ids that don't change."""
+        """A valid token of a tenant's user, and ids that don't change."""
         return bearer(token(tenant.tenant_id, sub=str(tenant.user_id))) | REQUEST_ID
 
     def fingerprint(self, tenant: Tenant) -> str:
@@ -56,7 +56,7 @@ class Scene(NamedTuple):
 
 @pytest.fixture(scope="module")
 def scene(_clone: Callable[[ExitStack], Database], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
-    """A gateway that asks for tokens, and two tenants of its database."""
+    """A gateway that requires tokens, and two tenants of its database."""
 
     async def settle() -> tuple[Tenant, Tenant]:
         connection = await asyncpg.connect(database.url())

@@ -20,9 +20,9 @@ from support import REPOSITORY
 LOGIN_ROLES: Final = ("cardbase_gateway", "cardbase_service", "cardbase_worker")
 IMAGE_FOLDER: Final = REPOSITORY / "ops" / "database"
 PASSWORD: Final = "cardbase-tests"
-"""Of the login roles, where the server asks for one."""
+"""The password of the login roles, where the server asks for one."""
 
-# What a crash leaves behind is a matter of tests/operate/test_embedded.py; all others need speed.
+# Durability is tested in tests/operate/test_embedded.py; all other tests need speed.
 FAST: Final = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
 
 
@@ -32,9 +32,9 @@ class ProgramError(AssertionError):
 
 @dataclass(frozen=True)
 class Server:
-    """A running cluster. `deployer` is the role that deploys into it, `maintenance` a database of it.
+    """A running cluster. `deployer` is the role that deploys into it, `maintenance` one of its databases.
 
-    behind: the same past the pooler that some roles' way leads through.
+    behind: the same server without the pooler that some roles connect through.
     """
 
     address: Callable[[str, str], str]
@@ -43,17 +43,17 @@ class Server:
     behind: "Server | None" = None
 
     def url(self, user: str | None = None, database: str | None = None) -> str:
-        """Where a role (default: the deployer) reaches a database (default: the maintenance one)."""
+        """The URL of a database (default: the maintenance one) for a role (default: the deployer)."""
         return self.address(user or self.deployer, database or self.maintenance)
 
     def execute(self, *statements: str, database: str | None = None, user: str | None = None) -> str:
-        """Runs statements one by one, each in a transaction of its own; answers what they select."""
+        """Runs statements one by one, each in its own transaction. Returns what they select."""
         arguments = [argument for statement in statements for argument in ("-c", statement)]
         return run_psql(self.url(user, database), *arguments)
 
     @contextmanager
     def database(self, name: str, *, template: str = "template0") -> Iterator["Database"]:
-        """A new database, dropped at the end together with whoever is still connected."""
+        """A new database, dropped at the end even if somebody is still connected."""
         self.execute(f"create database {name} template {template} encoding 'UTF8'")
         try:
             yield Database(self, name)
@@ -69,20 +69,20 @@ class Database:
     name: str
 
     def url(self, user: str | None = None) -> str:
-        """Where a role (the deployer) reaches this database."""
+        """The URL of this database for a role (default: the deployer)."""
         return self.server.url(user, self.name)
 
     def session_url(self, user: str | None = None) -> str:
-        """The same past any pooler: for who leaves something behind on a session."""
+        """The same without a pooler: for clients that leave something behind on a session."""
         return (self.server.behind or self.server).url(user, self.name)
 
     def execute(self, *statements: str, user: str | None = None) -> str:
-        """Runs statements one by one, each in a transaction of its own; answers what they select."""
+        """Runs statements one by one, each in its own transaction. Returns what they select."""
         return self.server.execute(*statements, database=self.name, user=user)
 
 
 def program(name: str) -> Path:
-    """A client program: the embedded server's, else the one on the PATH."""
+    """A client program: the embedded server's, or else the one on the PATH."""
     try:
         return embedded.binaries() / name
     except embedded.EmbeddedError:
@@ -92,12 +92,12 @@ def program(name: str) -> Path:
 
 
 def run_psql(url: str, *arguments: str) -> str:
-    """Runs psql, which stops at the first error; answers its output. Raises ProgramError."""
+    """Runs psql, which stops at the first error. Returns its output. Raises ProgramError."""
     return run_program("psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", *arguments, url).strip()
 
 
 def run_program(name: str, *arguments: str) -> str:
-    """Runs a client program; answers its output. Raises ProgramError."""
+    """Runs a client program. Returns its output. Raises ProgramError."""
     command: list[str | Path] = [program(name), *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=clean_environment())
     if done.returncode != 0:
@@ -106,7 +106,7 @@ def run_program(name: str, *arguments: str) -> str:
 
 
 def clean_environment() -> dict[str, str]:
-    """The environment without anything that would lead a program to another database or change its ways."""
+    """The environment without anything that would lead a program to another database or change its behaviour."""
     settings = {name.upper() for name in Settings.__struct_fields__}
     ours = settings | {f"{name}_FILE" for name in settings} | {"PROMETHEUS_MULTIPROC_DIR"}
     kept = {"PGTAP_SQL"}
@@ -119,7 +119,7 @@ def clean_environment() -> dict[str, str]:
 
 @contextmanager
 def open_folder() -> Iterator[Path]:
-    """A new folder that root's system user may pass through; no one may look inside."""
+    """A new folder that other users may pass through, as a server started by root needs it, but not list."""
     folder = Path(mkdtemp(prefix="cardbase-test-"))
     folder.chmod(0o711)
     try:
@@ -130,14 +130,14 @@ def open_folder() -> Iterator[Path]:
 
 @contextmanager
 def embedded_server() -> Iterator[Server]:
-    """The embedded PostgreSQL in a folder of its own."""
+    """The embedded PostgreSQL in a new folder."""
     with open_folder() as folder, embedded.running(folder / "data", settings=FAST) as running:
         yield Server(running.url, embedded.SUPERUSER, "postgres")
 
 
 @contextmanager
 def debian_server(version: int) -> Iterator[Server]:
-    """The PostgreSQL of a Debian package, of another version than the embedded one, in a folder of its own."""
+    """The PostgreSQL of a Debian package, of another version than the embedded one, in a new folder."""
     programs = debian_programs(version)
     account = pwd.getpwnam("postgres") if os.geteuid() == 0 else None
 
@@ -168,15 +168,15 @@ def debian_server(version: int) -> Iterator[Server]:
 
 
 def debian_programs(version: int) -> Path:
-    """Where Debian's package puts the programs of a server."""
+    """The folder where Debian's package installs the programs of a server."""
     return Path(f"/usr/lib/postgresql/{version}/bin")
 
 
 @contextmanager
 def container_server() -> Iterator[Server]:
-    """The database image of compose.yaml, built if need be, in a container; POSTGRES_IMAGE names its base as there."""
+    """The database image of compose.yaml, built if need be, in a container; POSTGRES_IMAGE names its base."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # those of testcontainers' own imports
+        warnings.simplefilter("ignore")  # of testcontainers' own imports
         from testcontainers.core.image import DockerImage
         from testcontainers.postgres import PostgresContainer
 
@@ -191,7 +191,7 @@ def container_server() -> Iterator[Server]:
 
 @contextmanager
 def running_server(url: str) -> Iterator[Server]:
-    """A server that runs already; the URL is a superuser's."""
+    """A server that is already running; the URL is a superuser's."""
     parts = urlsplit(url)
     deployer, maintenance = parts.username or "postgres", parts.path.lstrip("/") or "postgres"
     where = parts.netloc.rpartition("@")[2]

@@ -1,4 +1,4 @@
-"""Values that a test knows the form of, but not the value: each equals whatever has its form."""
+"""Values of which a test knows the form only: each equals every value of its form."""
 
 import re
 from typing import Any, Final
@@ -48,7 +48,7 @@ def card(**fields: Any) -> dict[str, Any]:
 
 
 def api_error(code: str, message: Any, *details: tuple[str, Any], request_id: Any = MADE_UP_ID) -> dict[str, Any]:
-    """The body of an error. details: a field's path, and what is said of it."""
+    """The body of an error. details: a field's path, and its message."""
     said = [{"field": field, "message": text} for field, text in details]
     return {
         "success": False,

@@ -1,4 +1,4 @@
-"""What is in the tables, seen past the functions."""
+"""The contents of the tables, read without the functions."""
 
 import json
 from typing import Final
@@ -10,12 +10,12 @@ EMPTY: Final = {"cards": 0, "card_usage": 0, "card_usage_totals": 0, "idempotenc
 
 
 def row_counts(database: Database, tenant_id: UUID) -> dict[str, int]:
-    """How many rows each table holds of a tenant."""
+    """How many rows of a tenant each table holds."""
     return {table: int(count) for table, count in json.loads(query(database, tenant_id, _COUNTS)).items()}
 
 
 def query(database: Database, tenant_id: UUID, sql: str) -> str:
-    """Runs a query as the tenant, with the rights of the functions; answers what it selects."""
+    """Runs a query as the tenant, with the rights of the functions. Returns what it selects."""
     return database.execute("set role cardbase_api", f"set app.current_tenant_id = '{tenant_id}'", sql)
 
 

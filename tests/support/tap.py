@@ -13,14 +13,14 @@ SCHEMA: Final = "tap"
 SEARCH_PATH: Final = f"public, {SCHEMA}"
 MISSING: Final = "pgTAP is not installed: apt-get install pgtap, or let PGTAP_SQL name its pgtap--*.sql"
 SECONDS: Final = 120
-"""Where test files are run from: they may read what stands beside db/tests."""
+"""Seconds that a test file may take."""
 
 _PLAN: Final = re.compile(r"1\.\.(\d+)")
 _RESULT: Final = re.compile(r"(not )?ok (\d+)(?: - (.*))?")
 
 
 def script() -> Path | None:
-    """pgTAP's own SQL script: PGTAP_SQL, else the newest that a Debian package put in its place."""
+    """pgTAP's own SQL script: PGTAP_SQL, or else the newest that a Debian package has installed."""
     if named := os.environ.get("PGTAP_SQL"):
         return Path(named)
     found = Path("/usr/share/postgresql").glob("*/extension/pgtap--*.sql")
@@ -29,7 +29,7 @@ def script() -> Path | None:
 
 
 def install(database: Database, path: Path) -> None:
-    """Puts pgTAP into a schema of its own, open to all roles: a test changes roles between assertions."""
+    """Installs pgTAP into a separate schema, open to all roles: a test changes roles between assertions."""
     run_psql(
         database.url(),
         *("-c", f"create schema {SCHEMA}"),
@@ -41,7 +41,7 @@ def install(database: Database, path: Path) -> None:
 
 
 def run(database: Database, file: Path) -> list[str]:
-    """Runs a test file with psql as pg_prove does; answers what is wrong with it, line by line."""
+    """Runs a test file with psql, as pg_prove does. Returns what is wrong with it, line by line."""
     command: list[str | Path] = [
         program("psql"),
         "-X",
@@ -65,10 +65,10 @@ def run(database: Database, file: Path) -> list[str]:
 
 
 def complaints(output: str, errors: str = "", status: int = 0) -> list[str]:
-    """What keeps a TAP output from being a pass; empty when all is well.
+    """Why a TAP output is not a pass; empty when it is one.
 
-    Strict: there is one plan and it comes first, every test of it ran once and in order, each has a description
-    of its own, none failed (not even a TODO), and psql ended with status 0.
+    Strict: there is one plan and it comes first, every test of it ran once and in order, each has a unique
+    description, none failed (not even a TODO), and psql ended with status 0.
     """
     lines = output.splitlines()
     plans = [(index, int(match[1])) for index, line in enumerate(lines) if (match := _PLAN.fullmatch(line))]

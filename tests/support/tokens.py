@@ -18,7 +18,7 @@ OTHER_SECRET: Final = "another secret, the one of somebody who would very much l
 
 @dataclass(frozen=True)
 class KeyPair:
-    """A key pair, both in PEM."""
+    """A key pair, both keys in PEM."""
 
     private: str
     public: str
@@ -32,7 +32,7 @@ class KeyPair:
 
 @cache
 def key_pair(algorithm: str, number: int = 0, bits: int = 2048) -> KeyPair:
-    """A key pair for an algorithm; another number, another pair."""
+    """A key pair for an algorithm; each number has a different pair."""
     key: Any
     if algorithm == "RS256":
         key = rsa.generate_private_key(65537, bits)
@@ -55,7 +55,7 @@ def token(
     headers: dict[str, Any] | None = None,
     **claims: Any,
 ) -> str:
-    """A token of a tenant, else of a new one, good for so many seconds. A claim of None is left out."""
+    """A token of a tenant, by default a new one, valid for some seconds. A claim that is None is left out."""
     tenant = uuid4() if tenant_id is ... else tenant_id
     tenant = str(tenant) if isinstance(tenant, UUID) else tenant
     body = {"tenant_id": tenant, "exp": int(time.time()) + seconds} | claims
@@ -63,7 +63,7 @@ def token(
 
 
 def unsigned(header: dict[str, Any], claims: dict[str, Any], signature: bytes = b"") -> str:
-    """A token put together by hand, with whatever signature."""
+    """A hand-made token, with any signature."""
     parts = (json.dumps(header).encode(), json.dumps(claims).encode(), signature)
     return b".".join(map(jwt.utils.base64url_encode, parts)).decode()
 

@@ -1,6 +1,6 @@
-"""Two tenants with something in every table, and every function of api called for one of them.
+"""Two tenants with rows in every table, and every function of api called for one of them.
 
-All is generated from the catalog: a new function is called with the arguments that its parameters' names ask for, and a
+Everything is generated from the catalog: a new function is called with arguments chosen by its parameters' names, and a
 parameter that is not known here fails the test that meets it.
 """
 
@@ -13,7 +13,7 @@ from uuid import UUID, uuid4
 import asyncpg
 
 CANARY: Final = "canary"
-"""Begins every text of a tenant's own, followed by the tenant's name."""
+"""The beginning of all texts of a tenant, followed by the tenant's name."""
 
 VALUES: Final[Mapping[str, Any]] = {
     "address": "192.0.2.1",
@@ -52,7 +52,7 @@ VALUES: Final[Mapping[str, Any]] = {
     "workflow_id": "{canary} workflow",
     "workflow_type": "{canary} type",
 }
-"""What a parameter is given by its name, where it is no id. {canary}: the tenant's; {function}: the
+"""The value of a parameter that is not an id, by its name. {canary}: the tenant's; {function}: the
 function's name."""
 OF_FUNCTION: Final[Mapping[tuple[str, str], Any]] = {
     ("create_card", "content"): {"text": "{canary}"},
@@ -60,9 +60,9 @@ OF_FUNCTION: Final[Mapping[tuple[str, str], Any]] = {
     ("list_cards", "contains"): {},
     ("enqueue_job", "arguments"): {"message": "{canary}"},
 }
-"""Where a parameter of the same name is something else."""
+"""The exceptions: functions in which a parameter of that name means something else."""
 LEFT_OUT: Final = frozenset({"if_match", "cursor", "count", "messages", "cleared_fields", "metadata"})
-"""Optional parameters that have no bearing on whose rows are meant, or exclude others."""
+"""Optional parameters that have no effect on whose rows are meant, or that exclude others."""
 SEEDS: Final = (
     "begin_registration",
     "register_user",
@@ -78,7 +78,7 @@ SEEDS: Final = (
     "create_integration",
     "enqueue_job",
 )
-"""Functions that make a tenant's rows, in the order that they need each other."""
+"""Functions that make a tenant's rows, in the order in which they depend on each other."""
 ROWS: Final[Mapping[str, str]] = {
     "card_search": "insert into app.card_search (tenant_id, card_id, version, title, search_vector)"
     " select tenant_id, card_id, version, 'a title', '' from app.cards where tenant_id = $1",
@@ -88,9 +88,9 @@ ROWS: Final[Mapping[str, str]] = {
 }
 """SQL that makes a tenant's rows of tables that no function of api fills."""
 WITHOUT_TENANT: Final = frozenset({"credentials", "login_attempts", "workers"})
-"""Tables of what comes before a tenant is known, or is no tenant's: their rows are of tenant 0."""
+"""Tables whose rows exist before a tenant is known, or belong to none: their tenant is 0."""
 DERIVED: Final = frozenset({"card_search", "card_search_queue"})
-"""Tables that a tenant's searches bring up to date."""
+"""Tables that a tenant's searches update."""
 
 FUNCTIONS: Final = """
 select
@@ -123,7 +123,7 @@ class Function(NamedTuple):
     is_public: bool
     """Whether /rpc serves it."""
     role: str
-    """A role that may call it: the gateway's, where it may."""
+    """A role that may call it, preferably the gateway's."""
     parameters: Mapping[str, str]
     """Types by name."""
     required: frozenset[str]
@@ -136,20 +136,20 @@ class Function(NamedTuple):
 
 @dataclass
 class Tenant:
-    """One of the two, or somebody who doesn't exist."""
+    """One of the two tenants, or one that doesn't exist."""
 
     name: str
     tenant_id: UUID = field(default_factory=uuid4)
     user_id: UUID = field(default_factory=uuid4)
     rows: dict[str, str] = field(default_factory=dict)
-    """The id of a row, by what it is: card, memory, token_hash …; any other is a new one."""
+    """The ids of its rows, by kind: card, memory, token_hash …; a missing one is made up."""
 
     @property
     def canary(self) -> str:
         return f"{CANARY}-{self.name}"
 
     def id_of(self, parameter: str, noun: str) -> str:
-        """What a parameter that is an id is given, in a function about such a thing."""
+        """The value of a parameter that is an id, in a function about this kind of row."""
         if parameter == "user_id":
             return str(self.user_id)
         what = noun if parameter == "id" else parameter.removesuffix("_ids").removesuffix("_id")
@@ -158,7 +158,7 @@ class Tenant:
         return self.rows[what]
 
     def value_of(self, parameter: str, function: str) -> Any:
-        """What any other parameter is given; KeyError when nobody said."""
+        """The value of any other parameter. Raises KeyError when there is none."""
         value = OF_FUNCTION.get((function, parameter), VALUES.get(parameter, ...))
         if value is ...:
             raise KeyError(f"{function}: tests/support/world.py has no value for the parameter {parameter}")
@@ -166,7 +166,7 @@ class Tenant:
 
     @property
     def secrets(self) -> list[str]:
-        """What nobody else may ever be shown."""
+        """What nobody else may ever see."""
         return [self.canary, str(self.tenant_id), str(self.user_id), *self.rows.values()]
 
 
@@ -179,7 +179,7 @@ def is_id(parameter: str) -> bool:
 
 
 def arguments_of(function: Function, caller: Tenant, owner: Tenant) -> dict[str, str]:
-    """The arguments, as text, of a call by one tenant about the rows of another (or its own, or nobody's)."""
+    """The arguments, as text, of a tenant's call about the rows of another one (or its own, or nobody's)."""
     noun = noun_of(function.name)
     arguments = {}
     for name, kind in function.parameters.items():
@@ -202,7 +202,7 @@ def noun_of(function: str) -> str:
 
 
 def as_text(value: Any, kind: str) -> str:
-    """A value as the text that a type is read from."""
+    """A value as the text input of a type."""
     if kind in ("json", "jsonb"):
         return json.dumps(value)
     if isinstance(value, list):
@@ -211,7 +211,7 @@ def as_text(value: Any, kind: str) -> str:
 
 
 def statement_of(function: Function, arguments: Iterable[str]) -> str:
-    """The statement that calls a function with named arguments, each given as text, and answers JSON."""
+    """The statement that calls a function with named arguments, each given as text, and returns JSON."""
     named = ", ".join(
         f'"{name}" => ${position}::text::{function.parameters[name]}' for position, name in enumerate(arguments, 1)
     )
@@ -239,7 +239,7 @@ async def tables_of(connection: "asyncpg.Connection[Any]") -> list[str]:
 
 
 async def call(connection: "asyncpg.Connection[Any]", function: Function, arguments: Mapping[str, str]) -> str:
-    """Calls a function as who may call it; answers its reply, or all that its refusal says."""
+    """Calls a function as a role that may call it. Returns its reply, or everything that its error says."""
     await connection.execute(f"savepoint called; set local role {function.role}")
     try:
         reply: str = await connection.fetchval(statement_of(function, arguments), *arguments.values())
@@ -254,7 +254,7 @@ _PLACES: Final = ("context", "server_source_filename", "server_source_line", "se
 
 
 async def settle(connection: "asyncpg.Connection[Any]", tenant: Tenant) -> None:
-    """Gives a tenant rows in every table, by the functions that make them."""
+    """Gives a tenant rows in every table, by calling the functions that make them."""
     functions = {function.name: function for function in await functions_of(connection)}
     for name in SEEDS:
         if (function := functions.get(name)) is None:
@@ -293,7 +293,7 @@ def _found(body: Any, *names: str) -> str:
 
 
 async def fingerprint_of(connection: "asyncpg.Connection[Any]", tenant: Tenant) -> str:
-    """All rows of a tenant that say something of their own, as one hash."""
+    """A hash over all rows of a tenant that are not derived from others."""
     rows = " union all ".join(
         f"select '{table}', to_jsonb({table})::text from app.{table} where tenant_id = $1"
         for table in await tables_of(connection)

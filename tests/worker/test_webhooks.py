@@ -20,7 +20,7 @@ from support.servers import Database
 from support.tokens import ENCRYPTION_KEY, OTHER_SECRET
 
 from gateway.identity import Identity
-from gateway.services import http_client as outgoing
+from gateway.services import http_client
 from gateway.services.encryption import Encryptor
 from gateway.settings import load_settings
 from gateway.worker.jobs import JobContext, JobError, PermanentError, RetryLater
@@ -293,7 +293,7 @@ async def test_secrets_are_in_no_log_result_or_error(
     desk: Desk, answer: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Neither are the address, nor what the service answered."""
-    monkeypatch.setattr(outgoing, "TOTAL_SECONDS", 0.5)
+    monkeypatch.setattr(http_client, "TOTAL_SECONDS", 0.5)
     caplog.set_level(logging.DEBUG)
     logging.getLogger("httpcore").setLevel(logging.CRITICAL)  # as gateway.logs does
     said: list[str] = []
