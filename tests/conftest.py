@@ -16,7 +16,7 @@ from support.servers import Database, Server, open_folder
 
 from gateway.operate.deploy import deploy
 
-pytest_plugins = ["support.attempts", "support.people", "support.receivers", "support.scene"]
+pytest_plugins = ["support.attempts", "support.people", "support.receivers", "support.rpc", "support.scene"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -110,7 +110,7 @@ def test_repeated_headers_are_refused(scene: Scene, client: httpx.Client, attemp
         attempts.count("HTTP: repeated headers")
 
 
-@pytest.mark.parametrize("path", ["/rpc/list_cards", "/rpc/nothing", "/rpc/is_ready"])
+@pytest.mark.parametrize("path", ["/rpc/list_cards", "/rpc/nothing", "/rpc/get_health"])
 def test_rpc_refuses_callers_without_valid_credentials(
     path: str, scene: Scene, client: httpx.Client, attempts: Attempts, untouched: None
 ) -> None:

@@ -141,7 +141,7 @@ def test_secrets_are_never_revealed(
 def test_password_in_a_wrong_setting_is_not_shown(make_gateway: Callable[..., Gateway]) -> None:
     with pytest.raises(AssertionError) as caught:
         make_gateway(DATABASE_URL="mysql://user:open-sesame@example/db")
-    assert "DATABASE_URL: expected a URL that begins with postgresql://" in str(caught.value)
+    assert "DATABASE_URL must be a URL that begins with postgresql://" in str(caught.value)
     assert "open-sesame" not in str(caught.value)
 
 

@@ -17,7 +17,7 @@ SEARCH: Final = "/api/v1/users/search"
 # --- profile, preferences -------------------------------------------------------------------------------------
 
 
-def test_a_profile_is_changed_field_by_field_and_emptied_by_null(
+def test_a_profile_is_changed_field_by_field_and_cleared_by_null(
     people_gateway: Gateway, visitor: httpx.Client
 ) -> None:
     user = register(people_gateway, display_name="Ann")
@@ -41,7 +41,7 @@ def test_a_user_of_another_issuer_has_no_profile(visitor: httpx.Client) -> None:
     assert response.json()["error"]["code"] == "USER_NOT_FOUND"
 
 
-def test_preferences_begin_as_the_defaults(people_gateway: Gateway, visitor: httpx.Client) -> None:
+def test_preferences_start_as_the_defaults(people_gateway: Gateway, visitor: httpx.Client) -> None:
     visitor.headers.update(signed_in(register(people_gateway)))
     defaults = {"theme": "system", "language": "en", "email_notifications": True, "push_notifications": True}
     assert visitor.get(PREFERENCES).json() == {"success": True, "data": defaults, "meta": None}

@@ -87,7 +87,12 @@ def creator(database: Database, **settings: Any) -> AbstractAsyncContextManager[
 async def opened(make: Callable[[Calls, Settings], T], database: Database, **settings: Any) -> AsyncIterator[T]:
     """A pool with its calls, idle again at the end."""
     configuration = settings_of(**settings)
-    pool = Pool(database.url("cardbase_gateway"), configuration)
+    pool = Pool(
+        database.url("cardbase_gateway"),
+        configuration,
+        configuration.database_pool_min,
+        configuration.database_pool_max,
+    )
     calls = Calls(pool, configuration)
     await pool.open()
     try:

@@ -20,7 +20,7 @@ from gateway.settings import load_settings
 SIGNING_SECRET: Final = f"whsec_{base64.b64encode(bytes(range(32))).decode()}"
 KEY_EXPECTED: Final = "Expected whsec_ and 24 to 64 bytes in base64, as `openssl rand -base64 32` prints."
 SCHEME: Final = "Expected a URL that begins with https:// or http://."
-USER: Final = "Expected a URL without a user and password: they belong into settings of their own."
+USER: Final = "Expected a URL without a user and password: put them in separate settings."
 INSIDE: Final = "Expected a public address."
 INTEGRATIONS: Final = "/api/v1/integrations"
 WEBHOOK: Final = {"provider": "webhook", "settings": {"url": "https://receiver.example/hook", "secret": SIGNING_SECRET}}
@@ -80,7 +80,7 @@ def test_settings_are_stored_encrypted_shown_nowhere_and_can_be_decrypted_with_t
     assert not any(secret in text for text in [*shown, people_gateway.log, people_gateway.output])
 
     row = shared_database.execute(
-        f"select encode(sealed_settings, 'hex') from app.integrations where id = '{made['id']}'"
+        f"select encode(encrypted_settings, 'hex') from app.integrations where id = '{made['id']}'"
     )
     assert secret.encode().hex() not in row
     encryptor = Encryptor(load_settings({"INTEGRATION_ENCRYPTION_KEY": ENCRYPTION_KEY}))

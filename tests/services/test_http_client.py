@@ -102,9 +102,9 @@ def test_invalid_networks_stop_the_start(networks: str) -> None:
 
 NOT_A_URL: Final = "Expected a URL."
 SCHEME: Final = "Expected a URL that begins with https:// or http://."
-USER: Final = "Expected a URL without a user and password: they belong into settings of their own."
+USER: Final = "Expected a URL without a user and password: put them in separate settings."
 PORT: Final = "Expected port 80, 443, or one from 1024 to 65535."
-HOST: Final = "Expected a URL with the name of a host."
+HOST: Final = "Expected a URL with a host name."
 INSIDE: Final = "Expected a public address."
 SIZE: Final = "Expected a URL of at most 2,048 characters."
 REFUSED_URLS: Final[Mapping[Any, str]] = {
@@ -228,7 +228,7 @@ def names(monkeypatch: pytest.MonkeyPatch) -> Names:
 @pytest.mark.parametrize("host", ["localhost", "LOCALHOST", "localhost.", "127.0.0.1.", "0x7f000001.", "ip6-localhost"])
 async def test_names_of_this_machine_are_refused(receiver: Receiver, host: str) -> None:
     with pytest.raises((AddressRefused, SendFailed)):
-        await guard().ask("POST", receiver.url(host=host), {}, b"{}")
+        await guard().send("POST", receiver.url(host=host), {}, b"{}")
     assert receiver.requests == []
 
 
@@ -241,8 +241,8 @@ async def test_names_that_resolve_inside_are_refused(
     """One address that is not public among several is enough."""
     names.set("inside.example", list(addresses))
     with pytest.raises(AddressRefused) as refused:
-        await guard().ask("POST", receiver.url(host="inside.example"), {}, b"{}")
-    assert str(refused.value) == "The host's name has no public address."
+        await guard().send("POST", receiver.url(host="inside.example"), {}, b"{}")
+    assert str(refused.value) == "The host's name has to resolve to public addresses only."
     assert receiver.requests == []
 
 
@@ -253,31 +253,31 @@ async def test_a_name_is_resolved_once_and_that_address_used(names: Names) -> No
         inside = await stack.enter_async_context(receiving(host="127.0.0.1", port=outside.port))
         sender = guard(OUTGOING_ALLOWED_NETWORKS="127.0.0.2/32")
         names.set("rebinding.example", ["127.0.0.2"], ["127.0.0.1"])
-        answer = await sender.ask("GET", outside.url(host="rebinding.example"), {})
+        answer = await sender.send("GET", outside.url(host="rebinding.example"), {})
         assert (answer.status, names.asked) == (204, ["rebinding.example"])
         assert [request.headers["host"] for request in outside.requests] == [f"rebinding.example:{outside.port}"]
         with pytest.raises(AddressRefused):
-            await sender.ask("GET", outside.url(host="rebinding.example"), {})
+            await sender.send("GET", outside.url(host="rebinding.example"), {})
         assert (len(outside.requests), len(inside.requests), len(names.asked)) == (1, 0, 2)
 
 
 async def test_after_an_address_that_refuses_the_connection_the_next_is_tried(names: Names, receiver: Receiver) -> None:
     names.set("two.example", ["127.0.0.9", "127.0.0.1"])
-    answer = await guard(**LOOPBACK).ask("GET", receiver.url(host="two.example"), {})
+    answer = await guard(**LOOPBACK).send("GET", receiver.url(host="two.example"), {})
     assert (answer.status, len(receiver.requests)) == (204, 1)
 
 
 async def test_a_name_without_an_address_may_have_one_later(names: Names) -> None:
     names.set("none.example", [])
-    with pytest.raises(SendFailed, match=r"^The host's name has no address at present\.$"):
-        await guard().ask("GET", "https://none.example", {})
+    with pytest.raises(SendFailed, match=r"^The host's name can't be resolved\.$"):
+        await guard().send("GET", "https://none.example", {})
 
 
 async def test_proxies_of_the_environment_are_not_used(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
     async with receiving() as proxy:
         for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
             monkeypatch.setenv(name, proxy.url(""))
-        await guard(**LOOPBACK).ask("GET", receiver.url(), {})
+        await guard(**LOOPBACK).send("GET", receiver.url(), {})
         assert (len(receiver.requests), proxy.requests) == (1, [])
 
 
@@ -315,29 +315,29 @@ async def half_a_line(writer: asyncio.StreamWriter) -> None:
 )
 async def test_a_response_body_is_not_read(answer: Any) -> None:
     async with receiving(answer) as receiver:
-        assert (await guard(**LOOPBACK).ask("POST", receiver.url(), {}, b"{}")).status == 200
+        assert (await guard(**LOOPBACK).send("POST", receiver.url(), {}, b"{}")).status == 200
 
 
 @pytest.mark.parametrize("answer", [silence, half_a_line, endless_interim_answers])
 async def test_a_response_that_is_late_is_a_failure(answer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http_client, "TOTAL_SECONDS", 0.2)
     async with receiving(answer) as receiver:
-        with pytest.raises(SendFailed, match="no answer within"):
-            await guard(**LOOPBACK).ask("POST", receiver.url(), {}, b"{}")
+        with pytest.raises(SendFailed, match="no response within"):
+            await guard(**LOOPBACK).send("POST", receiver.url(), {}, b"{}")
 
 
 @pytest.mark.parametrize("answer", [endless_headers, b"SSH-2.0-OpenSSH\r\n", b"HTTP/1.1 abc\r\n\r\n", b""])
 async def test_a_response_that_is_not_http_is_a_failure(answer: Any) -> None:
     async with receiving(answer) as receiver:
-        with pytest.raises(SendFailed, match=r"^What answered was not HTTP\.$"):
-            await guard(**LOOPBACK).ask("POST", receiver.url(), {}, b"{}")
+        with pytest.raises(SendFailed, match=r"^The response was not HTTP\.$"):
+            await guard(**LOOPBACK).send("POST", receiver.url(), {}, b"{}")
 
 
 async def test_a_closed_port_is_a_failure(receiver: Receiver) -> None:
     async with receiving() as gone:
         pass
-    with pytest.raises(SendFailed, match=r"^The connection was not made, or broke off\.$"):
-        await guard(**LOOPBACK).ask("POST", gone.url(), {}, b"{}")
+    with pytest.raises(SendFailed, match=r"^The connection failed or was lost\.$"):
+        await guard(**LOOPBACK).send("POST", gone.url(), {}, b"{}")
 
 
 @dataclass(frozen=True)
@@ -383,13 +383,13 @@ async def test_tls_verifies_the_name_although_the_connection_goes_to_an_address(
     names.set("receiver.example", ["127.0.0.1"])
     names.set("other.example", ["127.0.0.1"])
     async with receiving(tls=authority.context) as receiver:
-        with pytest.raises(SendFailed, match=r"^The certificate was not good: self-signed certificate\.$"):
-            await sender.ask("GET", receiver.url(host="receiver.example", scheme="https"), {})
+        with pytest.raises(SendFailed, match=r"^The certificate can't be verified: self-signed certificate\.$"):
+            await sender.send("GET", receiver.url(host="receiver.example", scheme="https"), {})
 
         http_client.tls_context.cache_clear()
         monkeypatch.setenv("SSL_CERT_FILE", str(authority.file))
-        assert (await sender.ask("GET", receiver.url(host="receiver.example", scheme="https"), {})).status == 204
+        assert (await sender.send("GET", receiver.url(host="receiver.example", scheme="https"), {})).status == 204
         with pytest.raises(SendFailed, match=r"not valid for 'other\.example'"):
-            await sender.ask("GET", receiver.url(host="other.example", scheme="https"), {})
+            await sender.send("GET", receiver.url(host="other.example", scheme="https"), {})
         assert authority.asked == ["receiver.example", "receiver.example", "other.example"]
         assert len(receiver.requests) == 1
