@@ -25,8 +25,8 @@ def operations(
 ) -> list[HTTPRouteHandler]:
     """The handlers.
 
-    resources         the first segments of the API's paths, such as cards
-    catalog_version   the deploy whose functions /rpc calls now
+    resources         the API's resources, such as cards
+    catalog_version   returns the deploy whose functions /rpc calls now
     """
     features = (*dict.fromkeys(resources), "usage", "idempotency", "rpc", "events", "cache")
 

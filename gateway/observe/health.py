@@ -1,4 +1,4 @@
-"""Whether the service works: asked outside the pool, so that a full pool can't hide the answer."""
+"""Whether the service works: checked outside the pool, so that a full pool can't hide it."""
 
 import asyncio
 import logging
@@ -19,16 +19,16 @@ from gateway.schemas.operations import Health, Services, ServiceState
 logger = logging.getLogger(__name__)
 
 TIME_LIMIT_SECONDS: Final = 2.0
-"""For each question."""
+"""Of each check."""
 HEALTH_SECONDS: Final = 0.8
-"""For the one that follows another, so that both take less than 3 s; the function waits at most 0.6 s for locks."""
+"""Of the check that follows another, so that both take less than 3 s; the function waits at most 0.6 s for locks."""
 HEALTH: Final = "select is_ready, task_queue, problem from api.get_health()"
 
 T = TypeVar("T")
 
 
 class HealthCheck:
-    """Asks all that the gateway depends on at once; requests at the same time share one answer.
+    """Checks everything that the gateway depends on at once; requests at the same time share one result.
 
     is_saturated: whether all connections of the pool are in use
     """
@@ -42,10 +42,10 @@ class HealthCheck:
         self._shared_redis = _Shared(self._ask_redis)
 
     async def health(self) -> Health:
-        """Asks everything at once.
+        """Checks everything at once.
 
-        healthy; degraded when the pool is full, tables are locked, Redis is gone or nobody carries out jobs; unhealthy
-        when the database is gone.
+        healthy; degraded when the pool is full, tables are locked, Redis is unavailable or no worker runs; unhealthy
+        when the database is unavailable.
         """
         database, redis = await asyncio.gather(self._database.answer(), self._shared_redis.answer())
         state: ServiceState = "connected" if database.is_connected else "disconnected"
@@ -68,7 +68,7 @@ class HealthCheck:
         )
 
     async def is_ready(self) -> bool:
-        """Whether the database is there, deployed, and has a connection free."""
+        """Whether the database is available and deployed, and a connection is free."""
         database = await self._database.answer()
         return database.is_ready and not self._is_saturated()
 
@@ -106,7 +106,7 @@ class HealthCheck:
             async with asyncio.timeout(TIME_LIMIT_SECONDS):
                 await self._redis.ping()
         except (RedisError, OSError) as error:
-            logger.warning("Redis does not answer", extra={"error": type(error).__name__})
+            logger.warning("Redis is unavailable", extra={"error": type(error).__name__})
             return "disconnected"
         return "connected"
 
@@ -120,7 +120,7 @@ class _DatabaseHealth(msgspec.Struct, frozen=True):
 
 
 class _Shared(Generic[T]):
-    """A question whose answer all get who ask while it is being found."""
+    """A check whose result is shared by all callers that request it while it runs."""
 
     def __init__(self, ask: Callable[[], Awaitable[T]]) -> None:
         self._ask = ask
@@ -133,7 +133,7 @@ class _Shared(Generic[T]):
 
 
 class _Connection:
-    """A connection beside the pool, opened when there is something to ask."""
+    """A connection outside the pool, opened when it is needed."""
 
     def __init__(self, url: str, name: str) -> None:
         self._url = url
@@ -141,7 +141,7 @@ class _Connection:
         self._connection: Connection | None = None
 
     async def ask(self, sql: str, seconds: float) -> Any:
-        """The one row that a statement returns in time. Raises DATABASE_ERRORS."""
+        """Returns the one row of a statement. Raises DATABASE_ERRORS, also after the timeout."""
         try:
             async with asyncio.timeout(seconds):
                 if self._connection is None or self._connection.is_closed():
@@ -152,7 +152,7 @@ class _Connection:
             raise
 
     def drop(self) -> None:
-        """Lets go of it."""
+        """Closes it without waiting."""
         if self._connection is not None:
             self._connection.terminate()
             self._connection = None

@@ -1,6 +1,6 @@
-"""The gateway's metrics: a table of them, and what they are told.
+"""The gateway's metrics: a table of them, and how other rooms report to them.
 
-Nothing is fetched from other rooms: they register a callable that is read, or call one that counts.
+This module imports none of those rooms: they register a callable that is read, or call one that counts.
 """
 
 import asyncio
@@ -8,6 +8,7 @@ import logging
 import platform
 import re
 from collections.abc import Callable, Iterable, Mapping
+from functools import cache, partial
 from threading import Lock
 from time import perf_counter, process_time
 from typing import Any, Final, Literal, NamedTuple
@@ -26,9 +27,9 @@ METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OP
 ERROR_CODES: Final = (*CODE_OF.values(), "DATABASE_BUSY", "TENANT_MISMATCH", "MALFORMED_JSON")
 LATENCY_SECONDS: Final = (0.001, 0.002, 0.004, 0.008, 0.015, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 MAXIMUM_LABEL_VALUES: Final = 100
-"""Values of a label whose values callers or functions choose; later ones are counted as "other"."""
+"""Values of a label that callers or functions choose; later ones are counted as "other"."""
 MAXIMUM_MEASURES: Final = 50
-"""Metrics that functions may name beyond those of the table."""
+"""Metrics that functions may name besides those of the table."""
 REFRESH_SECONDS: Final = 1.0
 
 COUNTERS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
@@ -107,7 +108,7 @@ class _Measure(NamedTuple):
 
 
 class Metrics:
-    """The metrics of one process, in a registry of their own, or in a folder that several processes share."""
+    """The metrics of one process: in a registry, or in a folder that several processes share."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -126,11 +127,12 @@ class Metrics:
         }
         self._reads: list[tuple[Gauge, Callable[[], float | None]]] = []
         self._totals: list[tuple[str, Callable[[], Mapping[Any, float]], dict[str, float]]] = []
-        self._request_children: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
-        self._call_children: dict[str, Histogram] = {}
-        self._measure_children: dict[tuple[Any, ...], Counter] = {}
+        # Metrics of given labels are kept, because to look them up by their labels takes a lock.
+        self._of_request = cache(self._find_of_request)
+        self._of_call = cache(self._histograms["cards_database_call_duration_seconds"].labels)
+        self._of_measure = cache(self._find_of_measure)
         self._error_codes = BoundedNames(MAXIMUM_LABEL_VALUES, None)
-        self._label_values: dict[str, BoundedNames] = {}
+        self._values_of_label = cache(partial(BoundedNames, MAXIMUM_LABEL_VALUES, self._folder))
         self._unknown_measures: set[str] = set()
         self._requests_of: dict[UUID, int] = {}
         self._minute_ends = perf_counter() + 60
@@ -163,15 +165,15 @@ class Metrics:
             self._counters[counter].labels(value)
 
     def expect_measure(self, counter: str, labels: Iterable[tuple[str, ...]]) -> None:
-        """Likewise a counter of what functions say they did, for these values of its labels."""
+        """Has a counter of what functions say they did start at zero, too, for these values of its labels."""
         for values in labels:
             self._counters[counter].labels(*values)
 
     def expect_route(self, method: str, route: str, statuses: Iterable[int], function: str) -> None:
-        """Has the metrics of a route start at zero, for the statuses that it usually answers with."""
+        """Has the metrics of a route start at zero, for its usual statuses."""
         for status in statuses:
-            self._children_of(method, route, status)
-        self._call_children[function] = self._histograms["cards_database_call_duration_seconds"].labels(function)
+            self._of_request(method, route, status)
+        self._of_call(function)
 
     def observe_wait(self, seconds: float) -> None:
         """Records how long a call waited for a connection."""
@@ -184,9 +186,9 @@ class Metrics:
     # --- counting -----------------------------------------------------------------------------------------------
 
     def count_request(self, method: str, route: str, context: RequestContext, seconds: float) -> None:
-        """Counts one answered request."""
+        """Counts one request once its response is sent."""
         # The method is what the client wrote: a label must not hold anything without a bound.
-        requests, durations = self._children_of(method if method in METHODS else "OTHER", route, context.status)
+        requests, durations = self._of_request(method if method in METHODS else "OTHER", route, context.status)
         requests.inc()
         durations.observe(seconds)
         if (tenant_id := context.tenant_id) is not None:
@@ -194,35 +196,22 @@ class Metrics:
         if context.idempotency is not None:
             self.count_one("cards_idempotency", context.idempotency)
         if context.called is not None:
-            self._count_call(*context.called)
+            function, called_seconds = context.called
+            self._of_call(function).observe(called_seconds)
+            if function == "track_usage":
+                self._histograms["cards_usage_write_duration_ms"].observe(called_seconds * 1000)
         if context.code is not None:
             self.count_one("cards_api_errors", self._error_codes.name(context.code))
 
-    def _children_of(self, method: str, route: str, status: int) -> tuple[Counter, Histogram]:
-        """The metrics of one kind of request, kept at hand: to look them up by labels takes a lock."""
-        key = (method, route, status)
-        if (children := self._request_children.get(key)) is None:
-            children = (
-                self._counters["cards_api_requests"].labels(method, route, str(status)),
-                self._histograms["cards_api_request_duration_seconds"].labels(method, route),
-            )
-            self._request_children[key] = children
-        return children
-
-    def _count_call(self, function: str, seconds: float) -> None:
-        """Counts one call of a database function, however it ended."""
-        if (durations := self._call_children.get(function)) is None:
-            durations = self._histograms["cards_database_call_duration_seconds"].labels(function)
-            self._call_children[function] = durations
-        durations.observe(seconds)
-        if function == "track_usage":
-            self._histograms["cards_usage_write_duration_ms"].observe(seconds * 1000)
+    def _find_of_request(self, method: str, route: str, status: int) -> tuple[Counter, Histogram]:
+        requests = self._counters["cards_api_requests"].labels(method, route, str(status))
+        return requests, self._histograms["cards_api_request_duration_seconds"].labels(method, route)
 
     def count(self, measures: bytes | None) -> None:
         """Counts what a function says it did: JSON, [[metric, {label: value}, count], …].
 
-        A metric that is not in the table gets its name from the function. It never raises: the call has taken effect,
-        and its answer must say so. What can't be counted is dropped with a warning.
+        A metric that is not in the table gets its name from the function. This never raises, because the call has taken
+        effect and its response must say so: what can't be counted is dropped with a warning.
         """
         if measures is None:
             return
@@ -239,26 +228,21 @@ class Metrics:
 
     def _count_measure(self, measure: _Measure) -> None:
         name = measure.name.removesuffix("_total")
-        if (counter := self._counters.get(name)) is None:
+        if name not in self._counters:
             is_usable = re.fullmatch(r"[a-z][a-z0-9_]{0,99}_total", measure.name)
             if not is_usable or len(self._counters) >= len(COUNTERS) + MAXIMUM_MEASURES:
                 raise ValueError
-            counter = Counter(name, "As functions count it.", sorted(measure.labels), registry=self._registry)
-            self._counters[name] = counter
-        values = {label: self._label_value(name, label, value) for label, value in measure.labels.items()}
-        key = (name, *values.items())
-        if (child := self._measure_children.get(key)) is None:
-            child = self._measure_children[key] = counter.labels(**values) if values else counter
-        child.inc(measure.times)
+            labels = sorted(measure.labels)
+            self._counters[name] = Counter(name, "As functions count it.", labels, registry=self._registry)
+        values = tuple((label, self._label_value(name, label, value)) for label, value in measure.labels.items())
+        self._of_measure(name, values).inc(measure.times)
+
+    def _find_of_measure(self, name: str, values: tuple[tuple[str, str], ...]) -> Counter:
+        return self._counters[name].labels(**dict(values)) if values else self._counters[name]
 
     def _label_value(self, name: str, label: str, value: str | None) -> str:
         """A value of a measure's label, within the bound; null is "none"."""
-        if value is None:
-            return "none"
-        key = f"{name}.{label}"
-        if (values := self._label_values.get(key)) is None:
-            values = self._label_values[key] = BoundedNames(MAXIMUM_LABEL_VALUES, self._folder, key)
-        return values.name(value)
+        return "none" if value is None else self._values_of_label(f"{name}.{label}").name(value)
 
     def _drop(self, name: str) -> None:
         if name not in self._unknown_measures and len(self._unknown_measures) < MAXIMUM_MEASURES:
@@ -268,7 +252,7 @@ class Metrics:
     # --- showing ------------------------------------------------------------------------------------------------
 
     async def keep_fresh(self) -> None:
-        """Refreshes once a second, so that any process of several can answer for all; ends when cancelled."""
+        """Refreshes once a second, so that any of several processes can export for all; runs until it is cancelled."""
         clock = asyncio.get_running_loop().time
         while True:
             due = clock() + REFRESH_SECONDS
@@ -277,7 +261,7 @@ class Metrics:
             self.refresh()
 
     def refresh(self) -> None:
-        """Brings up to date what is read rather than counted; also from the thread that answers /metrics."""
+        """Updates what is read rather than counted; the thread that serves /metrics calls this, too."""
         with self._refreshing:
             self._compare_tenants()
             for gauge, read in self._reads:
@@ -290,7 +274,7 @@ class Metrics:
                     counted[label] = total
 
     def _compare_tenants(self) -> None:
-        """Once a minute says how many tenants there were, and how uneven: without their ids, a label needs a bound."""
+        """Once a minute sets how many tenants sent requests, and how unevenly. Not by id: a label needs a bound."""
         if perf_counter() < self._minute_ends:
             return
         requests, self._requests_of = self._requests_of, {}

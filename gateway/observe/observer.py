@@ -1,4 +1,4 @@
-"""The outermost layer: gives each request its ids, and counts and logs its answer."""
+"""The outermost layer: gives each request its ids, and counts and logs it."""
 
 from time import perf_counter
 from typing import TYPE_CHECKING
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 
 class Observer:
-    """The outermost layer: gives each request its ids, and counts and logs its answer, whoever gave it."""
+    """Gives each request its ids, and counts and logs it, whichever layer sends the response."""
 
     def __init__(self, app: "ASGIApp", metrics: Metrics) -> None:
         self._app = app
         self._metrics = metrics
 
     async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
-        """Passes a request on, and sees its answer go by."""
+        """Passes a request on, and observes its response."""
         if scope["type"] != ScopeType.HTTP:
             await self._app(scope, receive, send)
             return

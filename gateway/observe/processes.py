@@ -13,12 +13,12 @@ import msgspec
 from prometheus_client import values
 
 FOLDER_VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"
-"""Where several processes keep their metrics together. prometheus_client reads it when it is imported."""
+"""Names the folder in which several processes share their metrics. prometheus_client reads it when it is imported."""
 
 
 @contextmanager
 def shared_folder() -> Iterator[Path]:
-    """A new folder for FOLDER_VARIABLE, within the one it names already if it does; removed at the end."""
+    """A new folder for FOLDER_VARIABLE, inside the one it names already, if any; removed at the end."""
     folder = Path(tempfile.mkdtemp(prefix="cardbase-metrics-", dir=os.environ.get(FOLDER_VARIABLE)))
     try:
         yield folder
@@ -32,7 +32,7 @@ def folder_in_use() -> Path | None:
 
 
 def forget_the_dead(folder: Path) -> None:
-    """Takes away the gauges of processes that have ended; what they counted goes on counting."""
+    """Removes the gauges of processes that have ended; what they counted is kept."""
     for file in folder.glob("gauge_live*_*.db"):
         try:
             os.kill(int(file.stem.rpartition("_")[2]), 0)
@@ -41,16 +41,16 @@ def forget_the_dead(folder: Path) -> None:
 
 
 def resident_bytes() -> int:
-    """Memory of this process that is in RAM; 0 where the system does not tell."""
+    """Memory of this process that is in RAM; 0 if the system doesn't report it."""
     with suppress(OSError):
         return int(Path("/proc/self/statm").read_bytes().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     return 0
 
 
 class BoundedNames:
-    """Keeps a label within a bound: the first names have values of their own, all later ones are "other".
+    """Keeps the values of a label within a bound: the first names are kept, all later ones become "other".
 
-    Several processes agree on the names by way of a file in their folder, to which each new name is added once.
+    Several processes agree on the names through a file in their folder, to which each new name is added once.
     """
 
     def __init__(self, maximum: int, folder: Path | None, file_name: str = "names") -> None:
