@@ -37,8 +37,8 @@ def statement_of(route: Route, names: Sequence[str]) -> CallStatement:
         # Evaluated once, first of all. The server's own timeout leaves no doubt whether the batch was rolled back.
         f"where (select set_config('lock_timeout', '{BATCH_TIMEOUT_SECONDS}s', true)) is not null"
     )
-    array_columns = [index for index, kind in enumerate(types) if kind.endswith("[]")]
-    return CallStatement(sql, batched_sql, array_columns, route.batch_policy, is_read_only=route.is_read_only)
+    lists = [index for index, kind in enumerate(types) if kind.endswith("[]")]
+    return CallStatement(sql, batched_sql, lists, route.batch_policy, is_read_only=route.is_read_only)
 
 
 def _sql_type(route: Route, name: str) -> str:

@@ -24,7 +24,8 @@ from gateway.settings import Settings, SettingsError
 from gateway.worker.job_kinds import JOB_KINDS
 from gateway.worker.maintenance import maintain, measure
 from gateway.worker.metrics import WorkerMetrics
-from gateway.worker.queue import JobConnection, JobQueue, Schedule
+from gateway.worker.queue import JobConnection, JobQueue
+from gateway.worker.schedules import Schedule
 
 logger = logging.getLogger(__name__)
 

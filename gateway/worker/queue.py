@@ -7,12 +7,12 @@ of it counts only where app.finish_jobs took it. Both are called for many jobs a
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from math import inf
 from time import monotonic
-from typing import Any, Final, NamedTuple, Protocol, Self
+from typing import Any, Final, Protocol, Self
 from uuid import UUID
 
 import asyncpg
@@ -20,11 +20,6 @@ import msgspec
 from pgqueuer.adapters.drivers.asyncpg import AsyncpgDriver
 from pgqueuer.adapters.persistence.qb import QueryBuilderEnvironment, QueryQueueBuilder, QuerySchedulerBuilder
 from pgqueuer.adapters.persistence.queries import Queries
-from pgqueuer.core.executors import (
-    AbstractScheduleExecutor,
-    ScheduleExecutor,
-    ScheduleExecutorFactoryParameters,
-)
 from pgqueuer.core.qm import QueueManager
 from pgqueuer.core.sm import SchedulerManager
 from pgqueuer.core.tm import TaskManager
@@ -39,6 +34,7 @@ from gateway.errors import CONNECTION_ERRORS
 from gateway.observe.logs import describe
 from gateway.settings import Settings
 from gateway.worker.jobs import FINISH, Job, JobContext, JobKind, Outcome, carry_out, encode, returned
+from gateway.worker.schedules import Schedule, add_schedule
 
 logger = logging.getLogger(__name__)
 
@@ -226,15 +222,6 @@ class Watcher(Protocol):
         """An attempt ended after so many seconds."""
 
 
-class Schedule(NamedTuple):
-    """What is done again and again, by one worker at a time."""
-
-    name: str
-    when: str | float
-    """A cron expression in UTC, whose sixth field is seconds; or every so many seconds."""
-    run: Callable[[], Awaitable[object]]
-
-
 class JobQueue(Queries):
     """Takes jobs from the queue and has them carried out, until it is stopped."""
 
@@ -285,7 +272,7 @@ class JobQueue(Queries):
         while not self._is_stopping.is_set():
             self._scheduler = SchedulerManager(self)
             for schedule in schedules:
-                _add(self._scheduler, schedule)
+                add_schedule(self._scheduler, schedule)
             try:
                 await self._scheduler.run()
             except (asyncpg.PostgresError, RuntimeError, *CONNECTION_ERRORS) as error:
@@ -382,27 +369,3 @@ class JobQueue(Queries):
     async def _pause(self, seconds: float) -> None:
         with suppress(TimeoutError):
             await asyncio.wait_for(self._is_stopping.wait(), seconds)
-
-
-class _Every(ScheduleExecutor):
-    """Runs again so many seconds after it ran, whatever the cron expression that it is registered with says."""
-
-    seconds: float
-
-    def get_next(self) -> datetime:
-        return datetime.now(UTC) + timedelta(seconds=self.seconds)
-
-
-def _add(scheduler: SchedulerManager, schedule: Schedule) -> None:
-    def executor(parameters: ScheduleExecutorFactoryParameters) -> AbstractScheduleExecutor:
-        if isinstance(schedule.when, str):
-            return ScheduleExecutor(parameters)
-        every = _Every(parameters)
-        every.seconds = schedule.when
-        return every
-
-    async def run(_: models.Schedule) -> None:
-        await schedule.run()
-
-    expression = schedule.when if isinstance(schedule.when, str) else "* * * * *"
-    scheduler.schedule(schedule.name, expression, executor, accepts_context=False)(run)

@@ -25,7 +25,8 @@ from gateway.settings import Settings
 from gateway.worker.job_kinds import JOB_KINDS, TestArguments
 from gateway.worker.jobs import Job, JobContext, JobError, JobKind, Outcome, PermanentError, RetryLater, carry_out
 from gateway.worker.metrics import WorkerMetrics
-from gateway.worker.queue import JobConnection, JobQueue, Schedule
+from gateway.worker.queue import JobConnection, JobQueue
+from gateway.worker.schedules import Schedule
 
 JOBS: Final = "/api/v1/jobs"
 SECONDS: Final = 60.0
