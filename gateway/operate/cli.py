@@ -6,10 +6,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from importlib import import_module
 from pathlib import Path
 from shutil import which
-from threading import Thread
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -70,9 +68,6 @@ def _embedded_database(settings: Settings) -> Iterator["EmbeddedDatabase"]:
     from gateway.operate.deploy import deploy
     from gateway.operate.embedded import running
 
-    if not (settings.data_folder / "postgres").exists():
-        # The first deploy needs this module, which is slow to load: it loads while the cluster is created.
-        Thread(target=import_module, args=("gateway.worker.queue",)).start()
     with running(settings.data_folder) as database:
         asyncio.run(deploy(database.url()))
         yield database

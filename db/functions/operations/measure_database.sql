@@ -58,12 +58,12 @@ as $$
     from jsonb_each_text(app.job_queues()) as known (queue, priority)
     left join (
         select
-            queued.priority,
+            pending.priority,
             count(*) as jobs,
-            extract(epoch from now() - min(queued.execute_after)) as seconds
-        from queue.pgqueuer as queued
-        where queued.status = 'queued' and queued.execute_after <= now()
-        group by queued.priority
+            extract(epoch from now() - min(pending.run_at)) as seconds
+        from app.pending_jobs as pending
+        where pending.run_at <= now()
+        group by pending.priority
     ) as waiting on waiting.priority = known.priority::integer
     cross join lateral (
         values
