@@ -69,7 +69,7 @@ def _embedded_database(settings: Settings) -> Iterator["EmbeddedDatabase"]:
     from gateway.operate.embedded import running
 
     with running(settings.data_folder) as database:
-        asyncio.run(deploy(database.url()))
+        asyncio.run(deploy(database.url(), settings=settings))
         yield database
 
 
@@ -167,7 +167,7 @@ def deploy(check: bool, everything: bool) -> None:
     settings = load_settings(os.environ)
     passwords = wanted_passwords(settings)
     with _deployer_url(settings) as url:
-        lines = asyncio.run(run(url, check=check, everything=everything))
+        lines = asyncio.run(run(url, check=check, everything=everything, settings=settings))
         if passwords and not check and settings.deploy_database_url is not None:
             asyncio.run(set_passwords(url, passwords))
     for line in lines:
