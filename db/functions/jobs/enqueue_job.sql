@@ -32,10 +32,7 @@ declare
     _arguments constant jsonb := coalesce(enqueue_job.arguments, '{}');
     _queue constant text := coalesce(enqueue_job.queue, 'default');
     _attempts constant integer := coalesce(enqueue_job.maximum_attempts, 5);
-    _key constant text := case
-        when enqueue_job.user_id is null then enqueue_job.idempotency_key
-        else app.user_idempotency_key(enqueue_job.user_id, enqueue_job.idempotency_key)
-    end;
+    _key constant text := app.user_idempotency_key(enqueue_job.user_id, enqueue_job.idempotency_key);
     _fingerprint bytea;
     _reply api.reply;
 begin
