@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 from uuid import UUID, uuid4
 
@@ -10,9 +11,9 @@ import httpx
 import pytest
 import schemathesis
 from prometheus_client.parser import text_string_to_metric_families
-from support import shapes
-from support.gateways import Gateway
-from support.locks import Holder
+from support import REPOSITORY, shapes
+from support.gateways import Gateway, wait_until
+from support.locks import Holder, waiting_for_locks
 from support.servers import Database
 
 from gateway.routes import ROUTES
@@ -43,6 +44,51 @@ def test_information_names_the_version_and_the_environment(
     resources = {route.path.split("/")[3] for route in ROUTES}
     beside = {"usage", "idempotency", "rpc", "cache", "events"}
     assert sorted(information["features_enabled"]) == sorted(resources | beside)
+
+
+# --- connections ----------------------------------------------------------------------------------------------
+
+POOL_MAX: Final = 8
+
+
+def test_documents_say_how_many_connections_a_gateway_process_takes(
+    database: Database, make_gateway: Callable[..., Gateway]
+) -> None:
+    """All of the pool's are in use, also those for reads over /rpc, more calls wait, and /health is requested."""
+    figures = {
+        name: re.findall(r"DATABASE_POOL_MAX`? \+ (\d+)\)", (REPOSITORY / "docs" / name).read_text())
+        for name in ("operations.md", "runbook.md")
+    }
+    for kind in ("stable", "volatile"):
+        database.execute(
+            f"create function api.wait_{kind}() returns boolean language sql {kind}"
+            " as 'select pg_advisory_xact_lock_shared(13) is null'",
+            f"grant execute on function api.wait_{kind}() to cardbase_gateway",
+        )
+    gateway = make_gateway(
+        DATABASE_URL=database.session_url("cardbase_gateway"),
+        DATABASE_PREPARED_STATEMENTS="true",
+        DATABASE_POOL_MAX=str(POOL_MAX),
+        DATABASE_ACQUIRE_TIMEOUT_MS="60000",
+        DATABASE_STATEMENT_TIMEOUT_MS="60000",
+    )
+
+    def call(number: int) -> int:
+        with gateway.client(UUID(int=number)) as client:  # each is another tenant's, whose share is limited
+            return client.request(
+                *(("GET", "/rpc/wait_stable"), ("POST", "/rpc/wait_volatile"))[number % 2]
+            ).status_code
+
+    with ThreadPoolExecutor(2 * POOL_MAX) as pool, Holder(database, "select pg_advisory_xact_lock(13)") as holder:
+        calls = pool.map(call, range(1, 2 * POOL_MAX + 1))
+        wait_until(lambda: waiting_for_locks(database) == POOL_MAX)
+        with gateway.client() as client:
+            assert client.get("/health").json()["database"] == "connected"
+        connections = "select count(*) from pg_stat_activity where datname = current_database() and usename = "
+        taken = int(database.execute(connections + "'cardbase_gateway'"))
+        holder.release()
+        assert set(calls) == {200}
+    assert figures == {name: [str(taken - POOL_MAX)] for name in figures}
 
 
 # --- metrics --------------------------------------------------------------------------------------------------
