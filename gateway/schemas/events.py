@@ -28,7 +28,7 @@ class FollowEvents(msgspec.Struct):
             str,
             Meta(
                 max_length=100,
-                description="Continue after this event. The header Last-Event-ID takes precedence. Default: from now on.",
+                description="Continue after this event. The header Last-Event-ID takes precedence. Default: now.",
             ),
         ]
         | None
