@@ -10,15 +10,16 @@ from importlib import import_module
 from pathlib import Path
 from shutil import which
 from threading import Thread
-from typing import TYPE_CHECKING
 from uuid import UUID
 
 import click
 
+from gateway.operate.deploy import DeployError
+from gateway.operate.deploy import deploy as deploy_to
+from gateway.operate.doctor import examine
+from gateway.operate.embedded import EmbeddedDatabase, EmbeddedError, running
+from gateway.services.embedder import EmbeddingError, MiniLM
 from gateway.settings import Settings, SettingsError, load_settings
-
-if TYPE_CHECKING:
-    from gateway.operate.embedded import EmbeddedDatabase
 
 BANNER = """
 cardbase is running.
@@ -39,10 +40,6 @@ class _Group(click.Group):
     """Commands whose expected failures are one line, without a traceback."""
 
     def invoke(self, context: click.Context) -> object:
-        from gateway.operate.deploy import DeployError
-        from gateway.operate.embedded import EmbeddedError
-        from gateway.services.embedder import EmbeddingError
-
         try:
             return super().invoke(context)
         except (SettingsError, DeployError, EmbeddedError, EmbeddingError) as error:
@@ -65,24 +62,19 @@ def _settings_with_keys(*, make: bool) -> Settings:
 
 
 @contextmanager
-def _embedded_database(settings: Settings) -> Iterator["EmbeddedDatabase"]:
+def _embedded_database(settings: Settings) -> Iterator[EmbeddedDatabase]:
     """The embedded database, started and deployed to."""
-    from gateway.operate.deploy import deploy
-    from gateway.operate.embedded import running
-
     if not (settings.data_folder / "postgres").exists():
         # The first deploy needs this module, which is slow to load: it loads while the cluster is created.
         Thread(target=import_module, args=("gateway.worker.queue",)).start()
     with running(settings.data_folder) as database:
-        asyncio.run(deploy(database.url()))
+        asyncio.run(deploy_to(database.url()))
         yield database
 
 
 @contextmanager
 def _deployer_url(settings: Settings) -> Iterator[str]:
     """The database to deploy to: DEPLOY_DATABASE_URL, or else the embedded one, started."""
-    from gateway.operate.embedded import running
-
     if settings.deploy_database_url is not None:
         yield settings.deploy_database_url
     else:
@@ -96,9 +88,7 @@ def _worker_url(settings: Settings) -> Iterator[str]:
     if settings.worker_database_url is not None:
         yield settings.worker_database_url
     elif settings.database_url is not None:
-        raise SettingsError(
-            "WORKER_DATABASE_URL must be set, as DATABASE_URL is: the same database, as cardbase_worker"
-        )
+        raise SettingsError("WORKER_DATABASE_URL must be set, as DATABASE_URL is, with the role cardbase_worker")
     else:
         with _embedded_database(settings) as database:
             yield database.url("cardbase_worker")
@@ -136,9 +126,8 @@ def serve(has_worker: bool | None) -> None:
     with ExitStack() as stack:
         if settings.database_url is None:
             database = stack.enter_context(_embedded_database(settings))
-            url, service_url, worker_url = map(
-                database.url, ("cardbase_gateway", "cardbase_service", "cardbase_worker")
-            )
+            roles = ("cardbase_gateway", "cardbase_service", "cardbase_worker")
+            url, service_url, worker_url = map(database.url, roles)
         else:
             url, service_url = settings.database_url, "as cardbase_service, at your DATABASE_URL"
             worker_url = stack.enter_context(_worker_url(settings)) if has_worker else ""
@@ -166,13 +155,12 @@ def deploy(check: bool, everything: bool) -> None:
     With --check, exit status 1 means that something would change. GATEWAY_DATABASE_PASSWORD,
     SERVICE_DATABASE_PASSWORD and WORKER_DATABASE_PASSWORD become the passwords of those roles.
     """
-    from gateway.operate.deploy import deploy as run
     from gateway.operate.role_passwords import set_passwords, wanted_passwords
 
     settings = load_settings(os.environ)
     passwords = wanted_passwords(settings)
     with _deployer_url(settings) as url:
-        lines = asyncio.run(run(url, check=check, everything=everything))
+        lines = asyncio.run(deploy_to(url, check=check, everything=everything))
         if passwords and not check and settings.deploy_database_url is not None:
             asyncio.run(set_passwords(url, passwords))
     for line in lines:
@@ -189,8 +177,6 @@ def doctor() -> None:
     Exit status 1 means that something is wrong. Reads DEPLOY_DATABASE_URL, or else the embedded database; changes
     nothing.
     """
-    from gateway.operate.doctor import examine
-
     with _deployer_url(load_settings(os.environ)) as url:
         findings = asyncio.run(examine(url))
     for finding in findings:
@@ -235,7 +221,6 @@ def embed(tenant_id: UUID) -> None:
     from rich.console import Console
     from rich.progress import Progress, TextColumn
 
-    from gateway.services.embedder import MiniLM
     from gateway.worker.embed_memories import embed_memories
 
     settings = load_settings(os.environ)

@@ -85,7 +85,7 @@ def postmaster(folder: Path) -> int:
     return int((folder / "postgres" / "postmaster.pid").read_text().splitlines()[0])
 
 
-def answers(database: EmbeddedDatabase) -> bool:
+def responds(database: EmbeddedDatabase) -> bool:
     with socket.socket(socket.AF_UNIX) as connection:
         return connection.connect_ex(str(database.socket_folder / ".s.PGSQL.5432")) == 0
 
@@ -100,7 +100,7 @@ def wait_until(condition: Callable[[], bool], seconds: float = 10) -> None:
 def test_data_is_there_after_a_restart(folder: Path) -> None:
     with running(folder) as database:
         query(database.url(), "create table kept as select 42 as answer")
-    assert not answers(database)
+    assert not responds(database)
     with running(folder) as database:
         assert query(database.url(), "select answer from kept") == "42"
 
@@ -170,7 +170,7 @@ def test_folder_may_have_any_name(folder: Path, name: str) -> None:
     with running(folder / name) as database:
         assert query(database.url(), "select current_database()") == "cardbase"
         assert database.socket_folder.stat().st_mode & 0o777 == 0o700
-    assert not answers(database)
+    assert not responds(database)
 
 
 def test_a_socket_folder_of_somebody_else_is_refused(folder: Path, tmp_path: Path) -> None:
@@ -190,9 +190,9 @@ def test_last_user_stops_the_server(folder: Path) -> None:
             leader = postmaster(folder)
             second_database = second.enter_context(running(folder))
             assert second_database == first_database
-        assert answers(first_database)
+        assert responds(first_database)
         assert postmaster(folder) == leader
-    assert not answers(first_database)
+    assert not responds(first_database)
     assert not (folder / "postgres" / "postmaster.pid").exists()
 
 
@@ -222,7 +222,7 @@ def test_killed_user_leaves_a_server_that_the_next_one_takes_over(
     with running(folder) as database:
         assert postmaster(folder) == leader
         assert query(database.url(), "select answer from kept") == "42"
-    assert not answers(database)
+    assert not responds(database)
 
 
 def test_killed_server_is_started_again_with_its_data(folder: Path) -> None:
@@ -287,7 +287,7 @@ def test_server_started_by_hand_is_left_alone(folder: Path) -> None:
     finally:
         pg_ctl("stop")
     with running(folder) as database:
-        assert answers(database)
+        assert responds(database)
 
 
 def test_interrupt_of_the_terminal_does_not_reach_the_server(
@@ -306,7 +306,7 @@ def test_interrupt_of_the_terminal_does_not_reach_the_server(
 def test_error_of_the_user_passes_and_the_server_stops(folder: Path) -> None:
     with pytest.raises(FileNotFoundError, match="of the caller"), running(folder) as database:
         raise FileNotFoundError("of the caller")
-    assert not answers(database)
+    assert not responds(database)
 
 
 def test_missing_package_is_one_clear_line(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -342,4 +342,4 @@ def test_server_that_ends_at_once_says_why(folder: Path) -> None:
         pass
     assert "\n" not in str(api_error.value)
     with running(folder) as database:
-        assert answers(database)
+        assert responds(database)

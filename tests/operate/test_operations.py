@@ -1,4 +1,4 @@
-"""What operators and tools ask: information, metrics, the API's description. Health is in test_health.py."""
+"""What operators and tools request: information, metrics, the API description. Health is in test_health.py."""
 
 import json
 import re
@@ -25,7 +25,7 @@ CARDS: Final = {"cards": [{"card_type": "company", "content": {"name": "Acme"}}]
 
 
 def create(client: httpx.Client) -> str:
-    """Creates a card; answers its id."""
+    """Creates a card and returns its id."""
     return str(client.post(BATCH, json=CARDS).json()["cards"][0]["card_id"])
 
 
@@ -42,8 +42,8 @@ def test_information_names_the_version_and_the_environment(
     information = response.json()
     assert (information["api_version"], information["environment"]) == ("v1", "staging")
     resources = {route.path.split("/")[3] for route in ROUTES}
-    beside = {"usage", "idempotency", "rpc", "cache", "events"}
-    assert sorted(information["features_enabled"]) == sorted(resources | beside)
+    others = {"usage", "idempotency", "rpc", "cache", "events"}
+    assert sorted(information["features_enabled"]) == sorted(resources | others)
 
 
 # --- connections ----------------------------------------------------------------------------------------------
@@ -134,7 +134,7 @@ def test_known_metrics_are_zero_before_anything_happened(
 def test_metrics_count_what_was_done(
     shared_database: Database, make_gateway: Callable[..., Gateway], tenant_id: UUID, workers: str
 ) -> None:
-    """Over all workers: whoever is asked tells what any of them did."""
+    """Over all workers: each of them reports what any of them did."""
     gateway = make_gateway(shared_database, WORKERS=workers)
     kinds = ("company", "company", "voice")
     body = {"cards": [{"card_type": kind, "content": {"n": number}} for number, kind in enumerate(kinds)]}
@@ -255,11 +255,11 @@ def test_description_points_nowhere_that_does_not_exist(document: dict[str, Any]
             place = place[part]
 
 
-def test_answers_are_as_described(document: dict[str, Any], client: httpx.Client) -> None:
+def test_responses_are_as_described(document: dict[str, Any], client: httpx.Client) -> None:
     described = schemathesis.openapi.from_dict(document)
     created = client.post(BATCH, json=CARDS, headers={"Idempotency-Key": "k"})
     card_id = created.json()["cards"][0]["card_id"]
-    answers = [
+    responses = [
         (BATCH, created),
         (BATCH, client.post(BATCH, json=CARDS)),
         (BATCH, client.post(BATCH, content=b"{")),
@@ -268,9 +268,9 @@ def test_answers_are_as_described(document: dict[str, Any], client: httpx.Client
         (USAGE, client.post(USAGE.format(card_id=uuid4()))),
         (RETRIEVE, client.post(RETRIEVE, json={"card_ids": [card_id, str(uuid4())]})),
     ]
-    assert [answer.status_code for _, answer in answers] == [201, 200, 400, 422, 200, 404, 200]
-    for path, answer in answers:
-        described[path]["POST"].validate_response(answer)
+    assert [response.status_code for _, response in responses] == [201, 200, 400, 422, 200, 404, 200]
+    for path, response in responses:
+        described[path]["POST"].validate_response(response)
 
 
 def test_documentation_page_needs_no_address_outside(client: httpx.Client) -> None:
