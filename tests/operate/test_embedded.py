@@ -7,13 +7,13 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
 from support import REPOSITORY
+from support.gateways import wait_until
 from support.servers import clean_environment, open_folder, run_psql
 
 from gateway.operate import embedded
@@ -88,13 +88,6 @@ def postmaster(folder: Path) -> int:
 def responds(database: EmbeddedDatabase) -> bool:
     with socket.socket(socket.AF_UNIX) as connection:
         return connection.connect_ex(str(database.socket_folder / ".s.PGSQL.5432")) == 0
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = 10) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.01)
 
 
 def test_data_is_there_after_a_restart(folder: Path) -> None:
