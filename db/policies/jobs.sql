@@ -39,18 +39,61 @@ using (true)
 with check (true);
 
 revoke all on table app.workers from public;
-grant select, insert, update (last_seen_at, expires_at), delete on table app.workers to cardbase_dispatcher;
+grant
+select,
+insert,
+update (last_seen_at, alive_since, expires_at, slots, queues),
+delete
+on table app.workers to cardbase_dispatcher;
 
--- PgQueuer's tables: they hold no more of a job than its kind, its priority and its ids.
-grant insert, select (id), delete on table queue.pgqueuer to cardbase_api;
-grant select, update, delete on table queue.pgqueuer to cardbase_dispatcher;
-grant select (status, priority, execute_after) on table queue.pgqueuer to cardbase_maintenance;
-grant select, update on table queue.pgqueuer to cardbase_worker;
-grant usage on sequence queue.pgqueuer_id_seq to cardbase_api;
-grant select, insert, update on table queue.pgqueuer_schedules to cardbase_worker;
-grant usage on sequence queue.pgqueuer_schedules_id_seq to cardbase_worker;
--- It checks that these exist. They stay empty: app.jobs is the log.
-grant select, insert on table queue.pgqueuer_log to cardbase_worker;
-grant select on table queue.pgqueuer_statistics to cardbase_worker;
-create or replace trigger discard_row before insert on queue.pgqueuer_log
-for each row execute function app.discard_row();
+alter table app.pending_jobs enable row level security;
+alter table app.pending_jobs force row level security;
+
+-- It shows no more of a job than its kind: a tenant's users may count what others have pending.
+drop policy if exists "a tenant's pending jobs are its own" on app.pending_jobs;
+create policy "a tenant's pending jobs are its own" on app.pending_jobs
+to cardbase_api
+using (tenant_id = app.current_tenant_id())
+with check (tenant_id = app.current_tenant_id());
+
+drop policy if exists "the dispatcher hands out all pending jobs" on app.pending_jobs;
+create policy "the dispatcher hands out all pending jobs" on app.pending_jobs
+to cardbase_dispatcher
+using (true)
+with check (true);
+
+drop policy if exists "maintenance measures what is pending" on app.pending_jobs;
+create policy "maintenance measures what is pending" on app.pending_jobs
+for select
+to cardbase_maintenance
+using (true);
+
+revoke all on table app.pending_jobs from public;
+grant select (tenant_id, id), insert, delete on table app.pending_jobs to cardbase_api;
+grant select, insert, update (is_ready), delete on table app.pending_jobs to cardbase_dispatcher;
+grant select (tenant_id, priority, run_at) on table app.pending_jobs to cardbase_maintenance;
+
+alter table app.dispatch_turn enable row level security;
+alter table app.dispatch_turn force row level security;
+
+drop policy if exists "the dispatcher takes turns" on app.dispatch_turn;
+create policy "the dispatcher takes turns" on app.dispatch_turn
+to cardbase_dispatcher
+using (true)
+with check (true);
+
+revoke all on table app.dispatch_turn from public;
+-- "for update" needs the right to update one column.
+grant select, update on table app.dispatch_turn to cardbase_dispatcher;
+
+alter table app.schedules enable row level security;
+alter table app.schedules force row level security;
+
+drop policy if exists "the dispatcher keeps the schedules" on app.schedules;
+create policy "the dispatcher keeps the schedules" on app.schedules
+to cardbase_dispatcher
+using (true)
+with check (true);
+
+revoke all on table app.schedules from public;
+grant select, insert, update (last_run_at) on table app.schedules to cardbase_dispatcher;

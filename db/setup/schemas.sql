@@ -4,7 +4,7 @@ declare
     _schema text;
     _owner text;
 begin
-    foreach _schema in array array['app', 'api', 'queue', 'deployment'] loop
+    foreach _schema in array array['app', 'api', 'deployment'] loop
         select pg_get_userbyid(pg_namespace.nspowner)
         into _owner
         from pg_namespace
@@ -17,7 +17,7 @@ begin
             raise exception using
                 errcode = 'object_not_in_prerequisite_state',
                 message = format('schema %I belongs to %I', _schema, _owner),
-                detail = 'The schemas app, api, queue and deployment must belong to cardbase_owner.',
+                detail = 'The schemas app, api and deployment must belong to cardbase_owner.',
                 hint = 'Deploy into a database that nothing else uses.';
         end if;
     end loop;
@@ -43,10 +43,8 @@ begin
                 ('app', array['cardbase_dispatcher']),
                 -- for the maintenance functions that a worker runs
                 ('app', array['cardbase_worker']),
-                -- for the queue of jobs
-                ('queue', array['cardbase_api', 'cardbase_maintenance', 'cardbase_dispatcher', 'cardbase_worker']),
-                -- for the version that says when to read the catalog again
-                ('deployment', array['cardbase_api'])
+                -- for the settings, and the version that says when to read the catalog again
+                ('deployment', array['cardbase_api', 'cardbase_maintenance'])
             ) as line (schema_name, role_names)
             cross join unnest(line.role_names) as role_name
         ),
@@ -58,7 +56,7 @@ begin
             from pg_namespace
             cross join aclexplode(pg_namespace.nspacl) as acl
             left join pg_roles on pg_roles.oid = acl.grantee
-            where pg_namespace.nspname in ('app', 'api', 'queue', 'deployment')
+            where pg_namespace.nspname in ('app', 'api', 'deployment')
                 and (acl.grantee = 0 or pg_roles.rolname like 'cardbase\_%')
                 and acl.grantee <> pg_namespace.nspowner
         )
@@ -129,8 +127,19 @@ comment on column deployment.state.fingerprint is 'SHA-256 of each function, pol
 
 insert into deployment.state default values on conflict do nothing;
 
+create table if not exists deployment.settings (
+    name text not null,
+    value jsonb not null,
+    constraint settings_pkey primary key (name)
+);
+comment on table deployment.settings is 'Settings that functions depend on, as the last deploy had them.';
+
 do $do$
 begin
+    if not has_table_privilege('cardbase_maintenance', 'deployment.settings', 'select') then
+        grant select on deployment.settings to cardbase_api, cardbase_maintenance;
+        raise info 'table deployment.settings: select granted to cardbase_api and cardbase_maintenance';
+    end if;
     if not has_column_privilege('cardbase_api', 'deployment.state', 'catalog_version', 'select') then
         grant select (catalog_version) on deployment.state to cardbase_api;
         raise info 'table deployment.state: select (catalog_version) granted to cardbase_api';

@@ -181,6 +181,8 @@ select is_empty(
         pg_proc.pronamespace = 'app'::regnamespace
         and pg_proc.proowner <> case
             when not pg_proc.prosecdef then 'cardbase_owner'::regrole
+            -- It calls a function of api for a worker.
+            when pg_proc.proname = 'enqueue_notifications' then 'cardbase_api'::regrole
             when
                 pg_proc.proowner = any(
                     array[
@@ -207,6 +209,8 @@ select set_eq(
     $$
     values
     ('begin_jobs', 'cardbase_worker'),
+    ('enqueue_notifications', 'cardbase_worker'),
+    ('find_notified_integrations', 'cardbase_worker'),
     ('finish_jobs', 'cardbase_worker'),
     ('keep_worker', 'cardbase_worker'),
     ('purge_jobs', 'cardbase_worker'),
@@ -251,6 +255,7 @@ select is_empty(
             ('find_queued_tenants', 'cardbase_maintenance'::regrole),
             ('find_task_queue_state', 'cardbase_api'::regrole),
             ('job_queues', 'cardbase_maintenance'::regrole),
+            ('enqueue_notifications', 'cardbase_worker'::regrole),
             ('has_listeners', 'cardbase_dispatcher'::regrole),
             ('record_job_events', 'cardbase_dispatcher'::regrole),
             ('check_embeddings', 'cardbase_maintenance'::regrole),
@@ -474,6 +479,13 @@ select set_eq(
         '{cardbase_maintenance}',
         'ALL',
         '((tenant_id = app.current_tenant_id()) AND (user_id = app.current_user_id()) AND (deleted_at IS NULL))',
+        null
+    ),
+    (
+        'user_preferences',
+        '{cardbase_maintenance}',
+        'SELECT',
+        '((tenant_id = app.current_tenant_id()) AND (user_id = app.current_user_id()))',
         null
     ),
     ('jobs', '{cardbase_dispatcher}', 'ALL', 'true', 'true'),
@@ -721,9 +733,15 @@ select set_eq(
         'integrations',
         'cardbase_maintenance',
         'SELECT',
-        'deleted_at, encrypted_settings, id, last_synced_at, tenant_id, user_id'
+        'deleted_at, encrypted_settings, id, last_synced_at, setting_names, tenant_id, user_id'
     ),
     ('integrations', 'cardbase_maintenance', 'UPDATE', 'last_synced_at, sync_error'),
+    (
+        'user_preferences',
+        'cardbase_maintenance',
+        'SELECT',
+        'email_notifications, push_notifications, tenant_id, user_id'
+    ),
     (
         'users',
         'cardbase_finder',

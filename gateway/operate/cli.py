@@ -6,10 +6,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from importlib import import_module
 from pathlib import Path
 from shutil import which
-from threading import Thread
 from uuid import UUID
 
 import click
@@ -64,9 +62,6 @@ def _settings_with_keys(*, make: bool) -> Settings:
 @contextmanager
 def _embedded_database(settings: Settings) -> Iterator[EmbeddedDatabase]:
     """The embedded database, started and deployed to."""
-    if not (settings.data_folder / "postgres").exists():
-        # The first deploy needs this module, which is slow to load: it loads while the cluster is created.
-        Thread(target=import_module, args=("gateway.worker.queue",)).start()
     with running(settings.data_folder) as database:
         asyncio.run(deploy_to(database.url()))
         yield database
@@ -186,21 +181,37 @@ def doctor() -> None:
         sys.exit(1)
 
 
+def _queues(_: click.Context, __: click.Parameter, text: str) -> list[str]:
+    """The queues in a comma-separated list; high_priority and low_priority are other names of high and low."""
+    from gateway.worker.loop import QUEUES
+
+    queues = [name.strip().removesuffix("_priority") for name in text.split(",")]
+    if unknown := [name for name in queues if name not in QUEUES]:
+        raise click.BadParameter(f"{unknown[0]!r} is not one of {', '.join(QUEUES)}.")
+    return queues
+
+
 @main.command()
+@click.option(
+    "--queues",
+    default="high,default,low",
+    show_default=True,
+    callback=_queues,
+    help="The queues whose jobs it runs, comma-separated.",
+)
 @click.option("--once", is_flag=True, help="Do the maintenance that is due, and exit.")
 @click.option("--beside-gateway", is_flag=True, hidden=True, help="Exit at the end of standard input.")
-def worker(once: bool, beside_gateway: bool) -> None:
+def worker(queues: list[str], once: bool, beside_gateway: bool) -> None:
     """Run jobs, and keep the database tidy: remove what has expired, and old usage events and jobs.
 
     Connects to WORKER_DATABASE_URL, as cardbase_worker, or else to the embedded PostgreSQL under .cardbase/.
     """
-    from gateway.worker.process import work, work_beside, work_once
+    from gateway.worker.process import work, work_once
 
     settings = load_settings(os.environ)
     with _worker_url(settings) as url:
         if not once:
-            run = work_beside if beside_gateway else work
-            run(settings, url)
+            work(settings, url, queues, ends_with_input=beside_gateway)
             return
         done = work_once(settings, url)
     if done is None:

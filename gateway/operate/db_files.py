@@ -3,15 +3,11 @@
 import hashlib
 import re
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
 _PACKAGED: Final = Path(__file__).parents[1] / "db"
 DEFAULT_SOURCE: Final = _PACKAGED if _PACKAGED.is_dir() else Path(__file__).parents[2] / "db"
-
-QUEUE: Final = "PgQueuer"
-"""Takes the place of a file: its tables are upgraded when its version changes."""
 
 _MIGRATION_NAME: Final = re.compile(r"(\d{4})_[a-z0-9_]+\.sql")
 
@@ -77,7 +73,7 @@ def read_tree(source: Path) -> Tree:
     foundation = [file for file in functions if file.path.startswith("functions/foundation/")]
     tree = Tree(
         setup=_read_files(source, "setup/*.sql"),
-        before=[*foundation, File(QUEUE, version("pgqueuer"))],
+        before=foundation,
         migrations=_read_files(source, "migrations/*.sql"),
         after=[*(file for file in functions if file not in foundation), *_read_files(source, "policies/*.sql")],
     )

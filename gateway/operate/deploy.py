@@ -1,8 +1,7 @@
 """Deploys db/ into a database: all of it or none of it.
 
 One transaction under an advisory lock runs, in this order: db/setup as the deploying role, then as
-cardbase_owner db/functions/foundation, PgQueuer's changes to its tables in schema queue, the pending migrations,
-all other functions, and the policies.
+cardbase_owner db/functions/foundation, the pending migrations, all other functions, and the policies.
 A ledger in schema deployment records what was applied, so that unchanged files are not applied again.
 """
 
@@ -18,7 +17,7 @@ import asyncpg
 
 from gateway.database.connect import Connection, connect
 from gateway.errors import DATABASE_ERRORS
-from gateway.operate.db_files import DEFAULT_SOURCE, QUEUE, DeployError, File, Tree, read_tree
+from gateway.operate.db_files import DEFAULT_SOURCE, DeployError, File, Tree, read_tree
 
 __all__ = ["ADVISORY_LOCK", "DEFAULT_SOURCE", "OLDEST_SERVER", "DeployError", "connect_as_deployer", "deploy"]
 
@@ -253,7 +252,7 @@ async def _apply(connection: Connection, tree: Tree, plan: _Plan) -> None:
     for file in (*tree.before, *tree.migrations, *tree.after):
         if file.path in chosen:
             await connection.execute("set local role cardbase_owner")
-            await (_upgrade_queue(connection) if file.path == QUEUE else _run(connection, file))
+            await _run(connection, file)
     await connection.execute("set local role cardbase_owner")
     await connection.execute(f"revoke create on schema app, api from {owners}")
 
@@ -279,17 +278,6 @@ async def _run(connection: Connection, file: File, *, collisions: frozenset[str]
         line = f":{file.text.count(chr(10), 0, int(position) - 1) + 1}" if position else ""
         kind = _Collision if error.sqlstate in collisions else DeployError
         raise kind(f"{file.path}{line}: {_one_line(error)}") from error
-
-
-async def _upgrade_queue(connection: Connection) -> None:
-    """Brings PgQueuer's tables to what its installed version expects."""
-    from gateway.worker.queue import upgrade_tables  # slow to load, and seldom needed
-
-    await connection.execute("set local search_path = pg_catalog, pg_temp")
-    try:
-        await upgrade_tables(connection)
-    except asyncpg.PostgresError as error:
-        raise DeployError(f"PgQueuer: {_one_line(error)}") from error
 
 
 def _one_line(error: Exception) -> str:

@@ -12,7 +12,11 @@ from gateway.schemas.resources import NO_NUL
 JobStatus = Literal["pending", "running", "completed", "failed"]
 KindName = Annotated[str, Meta(min_length=1, max_length=100, pattern=NO_NUL, description="What the job does.")]
 QueueName = Annotated[
-    Literal["high", "default", "low"], Meta(description="Workers take jobs from the highest queue that has any.")
+    Literal["high", "default", "low"], Meta(description="Of a tenant's jobs those of the highest queue run first.")
+]
+RequestedQueue = Annotated[
+    Literal["high", "default", "low", "high_priority", "low_priority"],
+    Meta(description="high_priority and low_priority are other names of high and low; high is for trusted services."),
 ]
 MaximumAttempts = Annotated[int, Meta(ge=1, le=20, description="Attempts before the job counts as failed.")]
 
@@ -54,7 +58,7 @@ class EnqueueJob(msgspec.Struct):
         ]
         | UnsetType
     ) = UNSET
-    queue: QueueName | UnsetType = UNSET
+    queue: RequestedQueue | UnsetType = UNSET
     run_after: Annotated[Time, Meta(description="Not before this time.")] | UnsetType = UNSET
     maximum_attempts: MaximumAttempts | UnsetType = UNSET
 
@@ -65,7 +69,7 @@ class EnqueueTestJob(msgspec.Struct):
     message: Annotated[str, Meta(max_length=1000, pattern=NO_NUL, description="What its result says.")] | UnsetType = (
         UNSET
     )
-    seconds: Annotated[float, Meta(ge=0, le=3600, description="How long it takes.")] | UnsetType = UNSET
+    seconds: Annotated[float, Meta(ge=0, le=5, description="How long it takes.")] | UnsetType = UNSET
     fail: Annotated[bool, Meta(description="Whether each attempt fails.")] | UnsetType = UNSET
 
 

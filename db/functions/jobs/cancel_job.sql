@@ -43,20 +43,13 @@ begin
             constraint = 'conflict';
     end if;
 
-    delete from queue.pgqueuer as queued
-    where queued.id = _job.queue_id;
+    delete from app.pending_jobs as pending
+    where
+        pending.tenant_id = cancel_job.tenant_id
+        and pending.id = cancel_job.id;
 
     if _job.status = 'running' then
-        -- In the format in which PgQueuer notifies its workers.
-        perform pg_notify(
-            'cardbase_jobs',
-            jsonb_build_object(
-                'type', 'cancellation_event',
-                'channel', 'cardbase_jobs',
-                'sent_at', now(),
-                'ids', jsonb_build_array(_job.queue_id)
-            )::text
-        );
+        perform pg_notify('cardbase_jobs', 'cancelled');
     end if;
 
     update app.jobs as job

@@ -1,15 +1,15 @@
 -- Enqueues a job, which is done in the background once the caller's transaction is committed.
 --   tenant_id, user_id      the caller's tenant and user; null user: the job is the tenant's, and all its users see it
 --   kind, arguments         what is to be done (app.job_kinds); arguments have at most 65,536 bytes
---   queue                   high, default or low: workers take from the highest that has jobs
+--   queue                   high (or high_priority), default, low (or low_priority): the order among a tenant's jobs;
+--                           high is for trusted services
 --   run_after               not before this time; null: at once
 --   maximum_attempts        1 to 20: how often it is tried before it counts as failed
 --   idempotency_key         the same key and request again return the first reply, and enqueue nothing
 --   idempotency_ttl_hours   how long the key is remembered
 -- Returns 202 {"job_id", "status": "queued"}.
--- Errors: PT422 validation_error; PT422 idempotency_key_reused; PT409 idempotency_in_progress (after 2 s).
---
--- The commit wakes the workers, by PgQueuer's trigger on its table.
+-- Errors: PT422 validation_error; PT422 idempotency_key_reused; PT409 idempotency_in_progress (after 2 s); PT403
+-- forbidden, the queue is high and the call came through the gateway; PT429 rate_limited (app.check_pending_jobs).
 create or replace function api.enqueue_job(
     tenant_id uuid,
     user_id uuid,
@@ -28,12 +28,16 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    _id constant uuid := app.uuid_v7();
     _arguments constant jsonb := coalesce(enqueue_job.arguments, '{}');
-    _queue constant text := coalesce(enqueue_job.queue, 'default');
+    _queue constant text := case enqueue_job.queue
+        when 'high_priority' then 'high'
+        when 'low_priority' then 'low'
+        else coalesce(enqueue_job.queue, 'default')
+    end;
     _attempts constant integer := coalesce(enqueue_job.maximum_attempts, 5);
     _key constant text := app.user_idempotency_key(enqueue_job.user_id, enqueue_job.idempotency_key);
     _fingerprint bytea;
+    _id uuid;
     _reply api.reply;
 begin
     perform app.set_optional_caller(enqueue_job.tenant_id, enqueue_job.user_id);
@@ -62,38 +66,21 @@ begin
             constraint = 'validation_error';
     end if;
 
-    with queued as (
-        insert into queue.pgqueuer (entrypoint, priority, payload, execute_after, status)
-        values (
-            enqueue_job.kind,
-            (app.job_queues() ->> _queue)::integer,
-            uuid_send(enqueue_job.tenant_id) || uuid_send(_id),
-            coalesce(enqueue_job.run_after, now()),
-            'queued'
-        )
-        returning id
-    )
+    if _queue = 'high' and session_user = 'cardbase_gateway' then
+        raise exception using
+            errcode = 'PT403',
+            message = 'the queue is not open to you',
+            detail = 'The queue high is for the system and trusted services.',
+            hint = 'Leave the queue out, or send default or low. Nothing was enqueued.',
+            column = 'queue',
+            constraint = 'forbidden';
+    end if;
 
-    insert into app.jobs as job (
-        tenant_id,
-        id,
-        user_id,
-        kind,
-        queue,
-        arguments,
-        maximum_attempts,
-        queue_id
-    )
-    select
-        enqueue_job.tenant_id,
-        _id,
-        enqueue_job.user_id,
-        enqueue_job.kind,
-        _queue,
-        _arguments,
-        _attempts,
-        queued.id
-    from queued;
+    perform app.check_pending_jobs(enqueue_job.tenant_id);
+
+    _id := app.enqueue(
+        enqueue_job.tenant_id, enqueue_job.user_id, enqueue_job.kind, _arguments, _queue, enqueue_job.run_after, _attempts
+    );
 
     _reply := app.success(202, jsonb_build_object('job_id', _id, 'status', 'queued'));
 
@@ -110,12 +97,12 @@ $$;
 comment on function api.enqueue_job(uuid, uuid, text, jsonb, text, timestamptz, integer, text, integer) is
 $$Enqueues a job, which is done in the background.
 
-kind says what is to be done, arguments what with. queue is high, default or low; run_after puts the job off until then;
-maximum_attempts, 1 to 20, else 5, is how often it is tried. It is done at least once after the transaction is
-committed. A caller who is no user enqueues for the tenant: all its users see the job.
+kind says what is to be done, arguments what with. queue is default, low, or for trusted services high; run_after puts
+the job off until then; maximum_attempts, 1 to 20, else 5, is how often it is tried. It is done at least once after the
+transaction is committed. A caller who is no user enqueues for the tenant: all its users see the job.
 
-PT422: the kind is not known, an argument is wrong, or a field is. PT409: a request with the idempotency key is still at
-work.$$;
+PT422: the kind is not known, an argument is wrong, or a field is. PT409: a request with the idempotency key is still
+running. PT403: the queue is high, and the call came through the gateway. PT429: the tenant has too many jobs pending.$$;
 alter function api.enqueue_job(uuid, uuid, text, jsonb, text, timestamptz, integer, text, integer)
 owner to cardbase_api;
 revoke all on function api.enqueue_job(uuid, uuid, text, jsonb, text, timestamptz, integer, text, integer) from public;

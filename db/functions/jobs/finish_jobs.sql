@@ -1,12 +1,15 @@
--- Records how attempts at jobs ended, of any tenants, and takes the jobs from the queue or puts them back.
+-- Records how attempts at jobs ended, of any tenants; jobs that have not ended become pending again.
 --   worker_id   the worker whose attempts they were
 --   outcomes    [{"tenant_id", "id", "attempt", "status", "result", "error", "seconds"}]; status is one of
 --               completed   with its result
 --               failed      for good, with its error
---               retried     failed with its error; another attempt follows after `seconds`
+--               retried     failed with its error; another attempt follows after `seconds`, 0: at once
 --               returned    it was given back unfinished and doesn't count; another one follows at once, elsewhere
 -- Returns the ids of the jobs for which this was recorded. Nothing is recorded for the others: they were cancelled, or
 -- an attempt of another worker superseded theirs.
+--
+-- Workers are woken where there may be something for them to do: a job is pending again, or its tenant has more that
+-- is ready, and was perhaps at its bound. Jobs are locked in the order of their keys, so that no two calls deadlock.
 create or replace function app.finish_jobs(worker_id uuid, outcomes jsonb)
 returns table (id uuid)
 language plpgsql
@@ -20,7 +23,7 @@ set enable_seqscan = off
 as $$
 declare
     _ids uuid[];
-    _is_put_back boolean;
+    _has_more boolean;
 begin
     with outcome as materialized (
         select given.*
@@ -43,7 +46,7 @@ begin
             outcome.status in ('completed', 'failed') as is_ended,
             nullif(outcome.result, 'null') as result,
             outcome.error,
-            outcome.seconds
+            case outcome.status when 'retried' then greatest(outcome.seconds, 0) else 0 end as seconds
         from outcome
         inner join app.jobs as job
             on
@@ -70,52 +73,45 @@ begin
             job.tenant_id = current.tenant_id
             and job.id = current.id
         returning
+            job.tenant_id,
             job.id,
-            job.queue_id,
+            job.queue,
+            job.kind,
             current.is_ended,
             current.seconds
     ),
 
-    removed as (
-        delete from queue.pgqueuer as queued
-        using finished
-        where
-            queued.id = finished.queue_id
-            and finished.is_ended
-    ),
-
     put_back as (
-        update queue.pgqueuer as queued
-        set
-            status = 'queued',
-            queue_manager_id = null,
-            attempts = queued.attempts + 1,
-            execute_after = now() + make_interval(secs => finished.seconds),
-            updated = now()
+        insert into app.pending_jobs (tenant_id, id, priority, kind, run_at, is_ready)
+        select
+            finished.tenant_id,
+            finished.id,
+            (app.job_queues() ->> finished.queue)::smallint,
+            finished.kind,
+            clock_timestamp() + make_interval(secs => finished.seconds),
+            finished.seconds = 0
         from finished
-        where
-            queued.id = finished.queue_id
-            and not finished.is_ended
+        where not finished.is_ended
     )
 
     select
         array_agg(finished.id),
-        not bool_and(finished.is_ended)
-    into _ids, _is_put_back
+        bool_or(
+            not finished.is_ended
+            or exists (
+                select
+                from jsonb_each_text(app.job_queues()) as known (queue, priority)
+                inner join app.pending_jobs as pending on pending.priority = known.priority::smallint
+                where
+                    pending.is_ready
+                    and pending.tenant_id = finished.tenant_id
+            )
+        )
+    into _ids, _has_more
     from finished;
 
-    -- PgQueuer's trigger announces what is added, not what is put back: a sleeping worker would learn of it late.
-    if _is_put_back then
-        perform pg_notify(
-            'cardbase_jobs',
-            jsonb_build_object(
-                'type', 'table_changed_event',
-                'channel', 'cardbase_jobs',
-                'sent_at', now(),
-                'operation', 'update',
-                'table', 'pgqueuer'
-            )::text
-        );
+    if _has_more then
+        perform pg_notify('cardbase_jobs', '');
     end if;
 
     return query
@@ -125,7 +121,7 @@ end;
 $$;
 
 comment on function app.finish_jobs(uuid, jsonb) is
-$$Records how attempts at jobs ended, and takes the jobs from the queue or puts them back.
+$$Records how attempts at jobs ended; jobs that have not ended become pending again.
 
 Returns the ids of the jobs for which this was recorded, not of those that were cancelled or begun again meanwhile.$$;
 alter function app.finish_jobs(uuid, jsonb) owner to cardbase_dispatcher;

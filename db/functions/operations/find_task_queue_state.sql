@@ -15,10 +15,8 @@ as $$
                 count(*) > 0
                 or exists (
                     select
-                    from queue.pgqueuer as queued
-                    where
-                        queued.status = 'queued'
-                        and queued.execute_after < clock_timestamp() - interval '1 minute'
+                    from app.pending_jobs as pending
+                    where pending.run_at < clock_timestamp() - interval '1 minute'
                 )
                 then 'disconnected'
             else 'disabled'
