@@ -44,11 +44,13 @@ HEARTBEATS: Final = 6
 """How often a worker says that it is alive in the time after which it would be considered dead."""
 POLL_SECONDS: Final = 5.0
 """How long the worker sleeps at most: notifications wake it, and they are lost where no session is kept."""
+LOCKED_SECONDS: Final = 0.1
+"""How soon it looks again for a job that is due but was not found, as somebody has it locked."""
 PAUSE_SECONDS: Final = 0.005
 """Before it looks again where it found less than it has room for: jobs that arrive together are taken together."""
 CANCEL_SECONDS: Final = 2.0
-"""How long a job may take to stop."""
-STOP_SECONDS: Final = 5.0
+"""How long what is running may take to stop."""
+STOP_SECONDS: Final = 4.0
 """How long it may take to record what has ended when the worker stops; others recover what is not recorded."""
 
 
@@ -98,6 +100,8 @@ class Worker:
             taking, living, recording = [tasks.create_task(duty) for duty in duties]
             await stop.wait()
             self._is_stopping = True
+            self._is_woken.set()
+            await asyncio.wait([taking], timeout=CANCEL_SECONDS)  # what it is being given it must know of
             await _cancel(taking, living)
             await _cancel(*self._running.values())
             try:
@@ -139,7 +143,8 @@ class Worker:
         seconds = min(POLL_SECONDS, self._beat_seconds)
         if has_room and not self._is_woken.is_set():
             [[due]] = await self.database.fetch(NEXT)
-            seconds = seconds if due is None else min(due, seconds)
+            if due is not None:
+                seconds = min(seconds, due or LOCKED_SECONDS)
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._is_woken.wait()

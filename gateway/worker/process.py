@@ -29,7 +29,7 @@ CLAIM: Final = "select app.claim_schedule('maintenance', $1)"
 MEASURE_SECONDS: Final = 15.0
 RETRYING: Final = ("gateway.database.listener", "gateway.worker.database")
 """What they log while the database is away is logged once a minute."""
-END_SECONDS: Final = 10.0
+END_SECONDS: Final = 12.0
 """How long the process may take to end when told to, whatever its jobs do."""
 
 
