@@ -133,6 +133,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """How long finished jobs are kept."""
     embed_memories: bool | None = None
     """Whether writing a memory embeds it in the background. Unset: if `cardbase deploy` finds the extra `embed`."""
+    tenant_pending_jobs: Annotated[int, Meta(ge=1, le=100_000)] = 10_000
+    """Jobs that one tenant may have pending; further ones fail with 429 RATE_LIMITED. `cardbase deploy` applies it."""
     worker_metrics_port: Annotated[int, Meta(ge=0, le=65535)] = 8003
     """The port that a worker serves its metrics on, at HOST. 0: any free port."""
     idempotency_ttl_hours: Annotated[int, Meta(ge=1, le=8760)] = 24

@@ -100,3 +100,14 @@ comment on column app.jobs.queue is 'high, default or low: orders a tenant''s jo
 drop function if exists app.begin_jobs(uuid, bigint[]);
 drop function if exists app.keep_worker(uuid, text, double precision);
 drop function if exists app.discard_row();
+
+-- Whoever logs in may listen to a channel. What is announced there names tenants and users by hashes with this key.
+create table app.announcement_secret (
+    tenant_id uuid not null default '00000000-0000-0000-0000-000000000000',
+    secret bytea not null,
+    constraint announcement_secret_pkey primary key (tenant_id),
+    constraint announcement_secret_tenant_id_check check (tenant_id = '00000000-0000-0000-0000-000000000000')
+);
+comment on table app.announcement_secret is 'One row: the key of the names in announcements (app.announcement_key).';
+insert into app.announcement_secret (secret)
+values (uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()));

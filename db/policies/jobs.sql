@@ -84,7 +84,7 @@ with check (true);
 
 revoke all on table app.dispatch_turn from public;
 -- "for update" needs the right to update one column.
-grant select, update on table app.dispatch_turn to cardbase_dispatcher;
+grant select, update (tenant_id) on table app.dispatch_turn to cardbase_dispatcher;
 
 alter table app.schedules enable row level security;
 alter table app.schedules force row level security;

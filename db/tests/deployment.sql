@@ -55,7 +55,7 @@ select set_eq(
 
 select schema_owner_is('app', 'cardbase_owner', 'cardbase_owner owns schema app');
 select schema_owner_is('api', 'cardbase_owner', 'cardbase_owner owns schema api');
-select schema_owner_is('queue', 'cardbase_owner', 'cardbase_owner owns schema queue');
+select hasnt_schema('queue', 'the schema of PgQueuer, which older versions used, is gone');
 select schema_owner_is('deployment', 'cardbase_owner', 'cardbase_owner owns schema deployment');
 
 select set_eq(
@@ -68,7 +68,7 @@ select set_eq(
     from pg_namespace as schema
     cross join aclexplode(schema.nspacl) as acl
     left join pg_roles as role on role.oid = acl.grantee
-    where schema.nspname in ('app', 'api', 'queue', 'deployment') and acl.grantee <> schema.nspowner
+    where schema.nspname in ('app', 'api', 'deployment') and acl.grantee <> schema.nspowner
     $$,
     $$ values
     ('api', 'cardbase_gateway', 'USAGE', false),
@@ -85,10 +85,6 @@ select set_eq(
     ('app', 'cardbase_authenticator', 'USAGE', false),
     ('app', 'cardbase_dispatcher', 'USAGE', false),
     ('app', 'cardbase_worker', 'USAGE', false),
-    ('queue', 'cardbase_api', 'USAGE', false),
-    ('queue', 'cardbase_maintenance', 'USAGE', false),
-    ('queue', 'cardbase_dispatcher', 'USAGE', false),
-    ('queue', 'cardbase_worker', 'USAGE', false),
     ('deployment', 'cardbase_api', 'USAGE', false)
     $$,
     'who may look into a schema is on this list'

@@ -1,6 +1,6 @@
 begin;
 \ir helpers/tests.psql
-select plan(38);
+select plan(43);
 
 create function tests.ann()
 returns uuid
@@ -60,26 +60,16 @@ select results_eq(
 select results_eq(
     $$
     select
-        queued.entrypoint,
-        queued.priority,
-        queued.execute_after,
-        queued.status::text,
-        queued.payload
-    from queue.pgqueuer as queued
-    inner join app.jobs as job on job.queue_id = queued.id
-    where job.id = pg_temp.made_id()
+        tenant_id,
+        kind,
+        priority::integer,
+        run_at,
+        is_ready
+    from app.pending_jobs
+    where id = pg_temp.made_id()
     $$,
-    $$
-    values
-    (
-        'test',
-        1,
-        '2999-01-01'::timestamptz,
-        'queued',
-        uuid_send(tests.tenant('acme')) || uuid_send(pg_temp.made_id())
-    )
-    $$,
-    'the queue holds its kind, priority, time and ids, and not its arguments'
+    $$ values (tests.tenant('acme'), 'test', 1, '2999-01-01'::timestamptz, false) $$,
+    'it is pending, and put off until then'
 );
 
 set local role cardbase_gateway;
@@ -94,10 +84,13 @@ select results_eq(
         job.queue,
         job.arguments,
         job.maximum_attempts,
-        queued.priority,
-        queued.execute_after <= now()
+        pending.priority::integer,
+        pending.is_ready
     from app.jobs as job
-    inner join queue.pgqueuer as queued on queued.id = job.queue_id
+    inner join app.pending_jobs as pending
+        on
+            pending.tenant_id = job.tenant_id
+            and pending.id = job.id
     where job.tenant_id = tests.tenant('acme') and job.user_id is null
     $$,
     $$ values (null::uuid, 'default', '{}'::jsonb, 5, 0, true) $$,
@@ -110,14 +103,33 @@ select lives_ok(
 reset role;
 select is(
     (
-        select queued.priority
+        select pending.priority::integer
         from app.jobs as job
-        inner join queue.pgqueuer as queued on job.queue_id = queued.id
+        inner join app.pending_jobs as pending on job.id = pending.id
         where job.queue = 'low'
     ),
     -1,
     'its jobs come last'
 );
+
+-- The queue high, and other names of queues
+set local role cardbase_gateway;
+set local session authorization cardbase_gateway;
+select is(
+    tests.enqueue_refusal($$'test', queue => 'high'$$),
+    '{
+        "code": "PT403",
+        "column": "queue",
+        "constraint": "forbidden",
+        "detail": "The queue high is for the system and trusted services."
+    }',
+    'nobody jumps the queue by way of the gateway'
+);
+select is(
+    tests.enqueue_refusal($$'test', queue => 'high_priority'$$) ->> 'code', 'PT403', 'nor by its other name'
+);
+select is(tests.enqueue_refusal($$'test', queue => 'low_priority'$$), null, 'the queue low has another name, too');
+reset session authorization;
 
 -- What is refused
 set local role cardbase_service;
@@ -153,6 +165,8 @@ from (
         'arguments',
         'Expected at most 65,536 bytes, got 65551.'
     ),
+    ($$'test', '{"seconds": 5.01}'$$, 'arguments.seconds', 'Expected 0 to 5 seconds, got 5.01.'),
+    ($$'test', '{"seconds": -1}'$$, 'arguments.seconds', 'Expected 0 to 5 seconds, got -1.'),
     ($$'test', queue => 'HIGH'$$, 'queue', 'Expected one of high, default, low.'),
     ($$'test', run_after => 'infinity'$$, 'run_after', 'Expected a point in time.'),
     ($$'test', maximum_attempts => 0$$, 'maximum_attempts', 'Expected 1 to 20, got 0.'),
@@ -173,7 +187,7 @@ select is(
 );
 reset role;
 select is((select count(*) from app.jobs), 3::bigint, 'nothing that was refused is kept');
-select is((select count(*) from queue.pgqueuer), 3::bigint, 'nothing that was refused is queued');
+select is((select count(*) from app.pending_jobs), 3::bigint, 'nothing that was refused is pending');
 
 -- Idempotency
 set local role cardbase_service;

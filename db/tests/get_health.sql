@@ -15,10 +15,11 @@ language sql
 return (select health.task_queue from api.get_health() as health);
 grant execute on all functions in schema tests to public;
 
-insert into queue.pgqueuer (entrypoint, priority, status) values ('test', 0, 'queued');
+insert into app.pending_jobs (tenant_id, id, priority, kind, run_at, is_ready)
+values (tests.tenant('acme'), tests.id(1), 0, 'test', now(), true);
 select is(tests.state(), 'disabled', 'a job that was just enqueued says nothing yet');
-update queue.pgqueuer
-set execute_after = now() - interval '2 minutes';
+update app.pending_jobs
+set run_at = now() - interval '2 minutes';
 select is(tests.state(), 'disconnected', 'a job that is pending for long misses a worker');
 
 insert into app.workers (worker_id, host, expires_at)
@@ -33,7 +34,7 @@ select throws_ok(
 reset role;
 delete from app.workers
 where expires_at > now();
-delete from queue.pgqueuer;
+delete from app.pending_jobs;
 select is(tests.state(), 'disconnected', 'a worker that died is missed');
 delete from app.workers;
 select is(tests.state(), 'disabled', 'one that ended well is not');

@@ -26,10 +26,16 @@ from (
     ('globex', 7, 'ann', 'pending', null),
     ('globex', 8, null, 'pending', null)
 ) as job (home, number, owner, status, error);
-insert into queue.pgqueuer (id, entrypoint, priority, status)
-values (1000005, 'test', 0, 'queued'), (1000006, 'test', 0, 'picked'), (1000007, 'test', 0, 'queued');
-update app.jobs
-set queue_id = 1000000 + right(id::text, 1)::bigint;
+insert into app.pending_jobs (tenant_id, id, priority, kind, run_at, is_ready)
+select
+    job.tenant_id,
+    job.id,
+    0,
+    job.kind,
+    now(),
+    true
+from app.jobs as job
+where job.status = 'pending';
 
 -- The last digits of the ids of what a caller is shown.
 create function tests.listed(tenant_name text, user_name text, status text default null, maximum integer default 20)
@@ -155,9 +161,9 @@ select throws_ok(
 );
 reset role;
 select results_eq(
-    'select id from queue.pgqueuer',
-    'values (1000007::bigint)',
-    'what was cancelled is no longer queued, and nothing else is touched'
+    'select id from app.pending_jobs order by id',
+    'values (tests.job(4)), (tests.job(7)), (tests.job(8))',
+    'what was cancelled is no longer pending, and nothing else is touched'
 );
 
 -- The policy beneath

@@ -40,6 +40,9 @@ values ('ann@example.com', '$argon2id$', tests.tenant('acme'), tests.person('ann
 insert into app.login_attempts (subject, attempts, expires_at) values (sha256('somebody'), 1, '2001-01-01');
 insert into app.jobs (tenant_id, user_id, kind, queue, arguments, status, completed_at, maximum_attempts)
 values (tests.tenant('acme'), tests.person('ann'), 'test', 'default', '{}', 'completed', '2001-01-01', 1);
+insert into app.pending_jobs (tenant_id, id, priority, kind, run_at, is_ready)
+values (tests.tenant('acme'), tests.id(1), 0, 'test', '2001-01-01', true);
+insert into app.schedules (name, last_run_at) values ('maintenance', '2001-01-01');
 insert into app.workers (worker_id, host, expires_at) values (tests.id(1), 'host', 'infinity');
 insert into app.events (tenant_id, event_type, resource_id, created_at)
 values (tests.tenant('acme'), 'old', tests.id(1), '2001-01-01');

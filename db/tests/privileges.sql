@@ -54,11 +54,12 @@ select is_empty(
     having
         array_agg(acl.grantee::regrole::text order by acl.grantee::regrole::text)
         <> case
-            when pg_proc.proname = any(tests.sign_in_functions()) then array['cardbase_api', 'cardbase_gateway']
+            when pg_proc.proname = any(tests.sign_in_functions() || array['announcement_secret'])
+                then array['cardbase_api', 'cardbase_gateway']
             else array['cardbase_api', 'cardbase_gateway', 'cardbase_service']
         end
     $$,
-    'every function of api is for the gateway and for services, those of sign-in for the gateway alone'
+    'every function of api is for the gateway and for services, those of sign-in and a secret for the gateway alone'
 );
 select set_eq(
     $$
@@ -69,7 +70,7 @@ select set_eq(
         and (pg_proc.proargnames [1] = 'tenant_id' and pg_proc.proargtypes [0] = 'uuid'::regtype) is not true
     $$,
     array[
-        'as_csv', 'begin_login', 'begin_registration', 'catalog', 'catalog_version', 'get_health'
+        'announcement_secret', 'as_csv', 'begin_login', 'begin_registration', 'catalog', 'catalog_version', 'get_health'
     ],
     'every function of api takes the tenant first, save for these: they look at no tenant''s rows'
 );
@@ -81,7 +82,7 @@ select set_eq(
         pg_proc.pronamespace = 'api'::regnamespace
         and (pg_proc.prorettype <> 'api.reply'::regtype or pg_proc.proretset)
     $$,
-    array['as_csv', 'catalog', 'catalog_version', 'get_health'],
+    array['announcement_secret', 'as_csv', 'catalog', 'catalog_version', 'get_health'],
     'every function of api answers one api.reply, save for these, which are no product functions'
 );
 select is_empty(
@@ -208,10 +209,14 @@ select set_eq(
     $$,
     $$
     values
-    ('begin_jobs', 'cardbase_worker'),
     ('enqueue_notifications', 'cardbase_worker'),
     ('find_notified_integrations', 'cardbase_worker'),
+    ('take_jobs', 'cardbase_worker'),
     ('finish_jobs', 'cardbase_worker'),
+    ('find_ended_jobs', 'cardbase_worker'),
+    ('recover_jobs', 'cardbase_worker'),
+    ('next_job_in', 'cardbase_worker'),
+    ('claim_schedule', 'cardbase_worker'),
     ('keep_worker', 'cardbase_worker'),
     ('purge_jobs', 'cardbase_worker'),
     ('remove_worker', 'cardbase_worker'),
@@ -244,8 +249,8 @@ select is_empty(
             else 'cardbase_api'::regrole
         end
         and pg_proc.oid <> all(array['app.current_tenant_id()', 'app.current_user_id()']::regprocedure[])
-        -- What a search finds cards by, what is said where there are no embeddings, what workers may not pass, what queues are
-        -- called, and whether jobs are carried out.
+        -- What a search finds cards by, what is said where there are no embeddings, how much is purged at once, what queues
+        -- are called, and whether they are cared for; what announcements call a tenant, and what taking jobs begins with.
         and (pg_proc.proname, acl.grantee) not in (
             ('card_text', 'cardbase_maintenance'::regrole),
             ('card_title', 'cardbase_maintenance'::regrole),
@@ -256,6 +261,9 @@ select is_empty(
             ('find_task_queue_state', 'cardbase_api'::regrole),
             ('job_queues', 'cardbase_maintenance'::regrole),
             ('enqueue_notifications', 'cardbase_worker'::regrole),
+            ('job_queues', 'cardbase_dispatcher'::regrole),
+            ('promote_jobs', 'cardbase_dispatcher'::regrole),
+            ('announcement_key', 'cardbase_dispatcher'::regrole),
             ('has_listeners', 'cardbase_dispatcher'::regrole),
             ('record_job_events', 'cardbase_dispatcher'::regrole),
             ('check_embeddings', 'cardbase_maintenance'::regrole),
@@ -345,6 +353,7 @@ select tables_are(
     'app',
     array['cards', 'card_usage', 'card_usage_totals', 'idempotency_store', 'credentials', 'login_attempts']
     || array['card_search', 'card_search_queue', 'jobs', 'workers', 'events', 'event_subscriptions']
+    || array['pending_jobs', 'dispatch_turn', 'schedules', 'announcement_secret']
     || tests.user_tables(),
     'these are the tables'
 );
@@ -407,7 +416,8 @@ select is_empty(
         pg_class.relnamespace = 'app'::regnamespace
         and pg_class.relkind in ('r', 'p')
         -- What is recorded of others' rows has more readers: db/tests/read_events.sql.
-        and pg_class.relname not in ('credentials', 'login_attempts', 'workers', 'events')
+        and pg_class.relname not in ('credentials', 'login_attempts', 'events')
+        and pg_class.relname not in ('workers', 'dispatch_turn', 'schedules', 'announcement_secret')
         and (
             select
                 array_agg(
@@ -442,10 +452,12 @@ select is_empty(
     from pg_policies
     where
         schemaname = 'app'
-        and tablename in ('credentials', 'login_attempts', 'workers')
+        and tablename in (
+            'credentials', 'login_attempts', 'workers', 'dispatch_turn', 'schedules', 'announcement_secret'
+        )
         and roles && array['cardbase_api', 'public']::name []
     $$,
-    'to what sign-in begins with, and to workers, cardbase_api has no policy'
+    'to what sign-in begins with, to workers and what they share, and to a secret cardbase_api has no policy'
 );
 select set_eq(
     $$
@@ -491,6 +503,11 @@ select set_eq(
     ('jobs', '{cardbase_dispatcher}', 'ALL', 'true', 'true'),
     ('jobs', '{cardbase_maintenance}', 'ALL', '(completed_at <= (now() - ''01:00:00''::interval))', null),
     ('workers', '{cardbase_dispatcher}', 'ALL', 'true', 'true'),
+    ('pending_jobs', '{cardbase_dispatcher}', 'ALL', 'true', 'true'),
+    ('pending_jobs', '{cardbase_maintenance}', 'SELECT', 'true', null),
+    ('dispatch_turn', '{cardbase_dispatcher}', 'ALL', 'true', 'true'),
+    ('schedules', '{cardbase_dispatcher}', 'ALL', 'true', 'true'),
+    ('announcement_secret', '{cardbase_authenticator}', 'SELECT', 'true', null),
     ('events', '{cardbase_dispatcher}', 'INSERT', null, '(tenant_id = app.current_tenant_id())'),
     ('events', '{cardbase_maintenance}', 'ALL', '(created_at <= (now() - ''00:01:00''::interval))', null),
     (
@@ -662,6 +679,15 @@ select set_eq(
     ('jobs', 'cardbase_api', 'UPDATE', false),
     ('jobs', 'cardbase_dispatcher', 'SELECT', false),
     ('jobs', 'cardbase_maintenance', 'DELETE', false),
+    ('pending_jobs', 'cardbase_api', 'INSERT', false),
+    ('pending_jobs', 'cardbase_api', 'DELETE', false),
+    ('pending_jobs', 'cardbase_dispatcher', 'SELECT', false),
+    ('pending_jobs', 'cardbase_dispatcher', 'INSERT', false),
+    ('pending_jobs', 'cardbase_dispatcher', 'DELETE', false),
+    ('dispatch_turn', 'cardbase_dispatcher', 'SELECT', false),
+    ('schedules', 'cardbase_dispatcher', 'SELECT', false),
+    ('schedules', 'cardbase_dispatcher', 'INSERT', false),
+    ('announcement_secret', 'cardbase_authenticator', 'SELECT', false),
     ('workers', 'cardbase_dispatcher', 'SELECT', false),
     ('workers', 'cardbase_dispatcher', 'INSERT', false),
     ('workers', 'cardbase_dispatcher', 'DELETE', false),
@@ -756,7 +782,12 @@ select set_eq(
     ),
     ('jobs', 'cardbase_maintenance', 'SELECT', 'completed_at, id, tenant_id'),
     ('jobs', 'cardbase_maintenance', 'UPDATE', 'completed_at'),
-    ('workers', 'cardbase_dispatcher', 'UPDATE', 'expires_at, last_seen_at'),
+    ('workers', 'cardbase_dispatcher', 'UPDATE', 'alive_since, expires_at, last_seen_at, queues, slots'),
+    ('pending_jobs', 'cardbase_api', 'SELECT', 'id, tenant_id'),
+    ('pending_jobs', 'cardbase_dispatcher', 'UPDATE', 'is_ready'),
+    ('pending_jobs', 'cardbase_maintenance', 'SELECT', 'priority, run_at'),
+    ('dispatch_turn', 'cardbase_dispatcher', 'UPDATE', 'tenant_id'),
+    ('schedules', 'cardbase_dispatcher', 'UPDATE', 'last_run_at'),
     ('events', 'cardbase_maintenance', 'SELECT', 'created_at, event_id, tenant_id, transaction_id'),
     ('events', 'cardbase_maintenance', 'UPDATE', 'created_at'),
     ('event_subscriptions', 'cardbase_dispatcher', 'SELECT', 'expires_at, tenant_id'),

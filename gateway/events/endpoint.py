@@ -11,7 +11,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Iterator
-from contextlib import aclosing, contextmanager, suppress
+from contextlib import aclosing, contextmanager
 from time import perf_counter
 from typing import TYPE_CHECKING, Final
 from uuid import UUID
@@ -52,6 +52,8 @@ class Events:
         self._maximum = settings.event_streams
         self._tenant_maximum = settings.tenant_event_streams
         self._topics: dict[UUID, Topic] = {}
+        self._topics_by_key: dict[str, Topic] = {}
+        """The same by the names that announcements use."""
         self._streams: set[Stream] = set()
         self._streams_of: Counter[UUID] = Counter()
         self._is_ending = False
@@ -101,6 +103,7 @@ class Events:
         """Counts a stream while it is open; yields its tenant's topic."""
         if (topic := self._topics.get(tenant_id)) is None:
             topic = self._topics[tenant_id] = Topic(tenant_id, self._calls, self._listener)
+            self._topics_by_key[self._key_of(tenant_id)] = topic
         self._streams.add(stream)
         self._streams_of[tenant_id] += 1
         try:
@@ -111,6 +114,7 @@ class Events:
             self._streams_of[tenant_id] -= 1
             if not self._streams_of[tenant_id]:
                 del self._streams_of[tenant_id], self._topics[tenant_id]
+                self._topics_by_key.pop(self._key_of(tenant_id), None)
 
     async def _chunks(
         self, identity: Identity, topic: Topic, stream: Stream, after: str | None
@@ -152,13 +156,17 @@ class Events:
             self.ended[stream.reason or "client"] += 1
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    def _wake(self, tenant_id: str) -> None:
-        with suppress(ValueError):
-            if (topic := self._topics.get(UUID(tenant_id))) is not None:
-                topic.wake()
+    def _key_of(self, tenant_id: UUID) -> str:
+        return self._listener.key_of(f"events:{tenant_id}")
+
+    def _wake(self, key: str) -> None:
+        if (topic := self._topics_by_key.get(key)) is not None:
+            topic.wake()
 
     async def _wake_all(self, _: Connection) -> None:
         """Makes every topic read what was announced while nobody listened."""
+        # Listening may have begun just now, and keys of topics that are older were not known.
+        self._topics_by_key = {self._key_of(tenant_id): topic for tenant_id, topic in self._topics.items()}
         for topic in self._topics.values():
             topic.wake()
 

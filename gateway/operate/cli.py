@@ -63,7 +63,7 @@ def _settings_with_keys(*, make: bool) -> Settings:
 def _embedded_database(settings: Settings) -> Iterator[EmbeddedDatabase]:
     """The embedded database, started and deployed to."""
     with running(settings.data_folder) as database:
-        asyncio.run(deploy_to(database.url()))
+        asyncio.run(deploy_to(database.url(), settings=settings))
         yield database
 
 
@@ -155,7 +155,7 @@ def deploy(check: bool, everything: bool) -> None:
     settings = load_settings(os.environ)
     passwords = wanted_passwords(settings)
     with _deployer_url(settings) as url:
-        lines = asyncio.run(deploy_to(url, check=check, everything=everything))
+        lines = asyncio.run(deploy_to(url, check=check, everything=everything, settings=settings))
         if passwords and not check and settings.deploy_database_url is not None:
             asyncio.run(set_passwords(url, passwords))
     for line in lines:

@@ -18,6 +18,7 @@ import asyncpg
 from gateway.database.connect import Connection, connect
 from gateway.errors import DATABASE_ERRORS
 from gateway.operate.db_files import DEFAULT_SOURCE, DeployError, File, Tree, read_tree
+from gateway.settings import Settings
 
 __all__ = ["ADVISORY_LOCK", "DEFAULT_SOURCE", "OLDEST_SERVER", "DeployError", "connect_as_deployer", "deploy"]
 
@@ -26,6 +27,8 @@ ADVISORY_LOCK: Final = 0x6361726462617365  # "cardbase"
 LOCK_TIMEOUT: Final = "10s"
 """How long a file may wait for a lock on a table: all other queries on that table wait behind it."""
 
+SETTINGS: Final = ("tenant_pending_jobs",)
+"""The settings that functions in the database depend on."""
 _ATTEMPTS: Final = 8
 # Roles are shared by all databases of a cluster but locks are not, so deploys into two of its databases can collide:
 # serialization failure, deadlock, and the catalog's "tuple concurrently updated".
@@ -58,13 +61,19 @@ class _Plan:
 
 
 async def deploy(
-    url: str, *, check: bool = False, everything: bool = False, source: Path = DEFAULT_SOURCE
+    url: str,
+    *,
+    check: bool = False,
+    everything: bool = False,
+    source: Path = DEFAULT_SOURCE,
+    settings: Settings | None = None,
 ) -> list[str]:
     """Brings a database to the state of the files in `source`. Returns a line for each thing that changed.
 
     url         a role that is a superuser, or may create roles (createrole) and create in the database
     check       everything is run and rolled back: nothing changes, and a file that would fail fails here
     everything  functions and policies are applied even if neither they nor the catalog changed
+    settings    those that functions depend on are written into the database; None: what it has stays
 
     No lines: there was nothing to do, and nothing was written. If the catalog differs from what the last deploy
     left behind, all functions and policies are applied again. Raises DeployError.
@@ -75,7 +84,7 @@ async def deploy(
         for attempt in range(1, _ATTEMPTS + 1):
             try:
                 await connection.execute("begin isolation level read committed, read write")
-                lines = await _deploy(connection, tree, everything=everything)
+                lines = await _deploy(connection, tree, settings, everything=everything)
                 await connection.execute("rollback" if check or not lines else "commit")
                 return lines
             except _Collision:
@@ -106,13 +115,15 @@ async def connect_as_deployer(url: str, application_name: str) -> Connection:
     raise DeployError(f"the server is PostgreSQL {version.major}, but {OLDEST_SERVER} is the oldest supported version")
 
 
-async def _deploy(connection: Connection, tree: Tree, *, everything: bool) -> list[str]:
+async def _deploy(connection: Connection, tree: Tree, settings: Settings | None, *, everything: bool) -> list[str]:
     """Runs the deploy within the open transaction."""
     await connection.execute(_query("limits"))
     await connection.execute(f"select pg_catalog.pg_advisory_xact_lock({ADVISORY_LOCK})")
     await connection.execute(f"set local lock_timeout = '{LOCK_TIMEOUT}'")
 
     lines = await _set_up(connection, tree.setup)
+    if settings is not None:
+        lines += await _write_settings(connection, settings)
     ledger = await _read_ledger(connection)
     before = await _fingerprint(connection)
     plan = _plan(tree, ledger, before, everything=everything)
@@ -242,6 +253,18 @@ async def _set_up(connection: Connection, files: list[File]) -> list[str]:
         connection.remove_log_listener(listen)
     await connection.execute("set local role cardbase_owner")
     return lines
+
+
+async def _write_settings(connection: Connection, settings: Settings) -> list[str]:
+    """Writes the settings that functions depend on (app.setting); returns a line for each that changed."""
+    changed = await connection.fetch(
+        "insert into deployment.settings as written (name, value)"
+        " select key, value from jsonb_each($1::text::jsonb)"
+        " on conflict (name) do update set value = excluded.value where written.value <> excluded.value"
+        " returning name, value",
+        json.dumps({name: getattr(settings, name) for name in SETTINGS}),
+    )
+    return [f"setting {row['name']}: now {row['value']}" for row in changed]
 
 
 async def _apply(connection: Connection, tree: Tree, plan: _Plan) -> None:

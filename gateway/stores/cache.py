@@ -83,7 +83,7 @@ class Cache:
         self._forgotten = 0
         """The newest change, by transaction id, that is not in `_changes`."""
         self._changes: dict[str, int] = {}
-        """The transaction id of each source's last change, in commit order."""
+        """The transaction id of each source's last change, by the source's key, in commit order."""
         listener.hear(CHANNEL, self._record_change)
         listener.at_begin(self._start_over)
 
@@ -117,7 +117,7 @@ class Cache:
         if not await self._listener.catch_up(CATCH_UP_SECONDS):
             return "bypassed", None
         incarnation, snapshot, body = entry.split(b"\n", 2)
-        last_change = self._changes.get(source, self._forgotten)
+        last_change = self._changes.get(self._listener.key_of(source), self._forgotten)
         if incarnation != self._incarnation or not _includes(snapshot.decode(), last_change):
             return "miss", None
         return "hit", body
@@ -131,12 +131,13 @@ class Cache:
             await self._store.set(key, b"\n".join((incarnation, reply.snapshot.encode(), reply.body)), TTL_SECONDS)
 
     def _record_change(self, payload: str) -> None:
-        """Records an announcement, "<table>:<tenant_id>:<user_id> <transaction_id>", for the tenant and the user."""
-        of_user, _, transaction_id = payload.rpartition(" ")
-        of_tenant = of_user.rpartition(":")[0]
-        for source in (of_tenant, of_user):
-            self._changes.pop(source, None)  # to keep them in commit order
-            self._changes[source] = int(transaction_id)
+        """Records an announcement: the keys of a tenant's source and of a user's, and the transaction's id."""
+        *keys, transaction_id = payload.split(" ")
+        if not transaction_id.isdecimal():
+            return  # not from the trigger: whoever logs in may notify
+        for key in keys:
+            self._changes.pop(key, None)  # to keep them in commit order
+            self._changes[key] = int(transaction_id)
         while len(self._changes) > MAXIMUM_CHANGES:
             self._forgotten = self._changes.pop(next(iter(self._changes)))
 

@@ -272,7 +272,10 @@ def test_events_no_longer_known_are_a_reset(people_gateway: Gateway, shared_data
         assert ids(listener.wait_for("card.created")) == [card_id]
         # Nobody renewed the lease, so nothing was recorded.
         shared_database.execute(f"update app.event_subscriptions set expires_at = now() {of_ann}")
-        shared_database.execute(creation(ann.tenant_id), f"notify cardbase_events, '{ann.tenant_id}'")
+        shared_database.execute(
+            creation(ann.tenant_id),
+            f"select pg_notify('cardbase_events', app.announcement_key('events:{ann.tenant_id}'))",
+        )
         listener.wait_for("card.created", "reset")
     shared_database.execute(f"update app.event_subscriptions set expires_at = now() {of_ann}")
     with listening(people_gateway, ann.token, listener.last_id) as listener:
@@ -300,7 +303,7 @@ def test_a_slow_reader_is_dropped_and_loses_nothing(
             "insert into app.events (tenant_id, event_type, resource_id, data)"
             f" select '{ann.tenant_id}', 'card.created', gen_random_uuid(), to_jsonb(repeat('x', 999))"
             " from generate_series(1, 8000)",
-            f"notify cardbase_events, '{ann.tenant_id}'",
+            f"select pg_notify('cardbase_events', app.announcement_key('events:{ann.tenant_id}'))",
         )
         ann.create_task(people_gateway)
         other.wait_for("reset", "task.created")  # so all of it has been published

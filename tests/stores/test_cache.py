@@ -378,6 +378,9 @@ class _Listener:
     def at_begin(self, _: object) -> None:
         pass
 
+    def key_of(self, name: str) -> str:
+        return f"key of {name}".replace(" ", "-")
+
     async def catch_up(self, _: float) -> bool:
         while self.pending:
             self.say(self.pending.pop(0))
@@ -402,7 +405,8 @@ class _Cached:
         return self.results[-1]
 
     def change(self, what: str) -> None:
-        self.listener.pending.append(f"{what} {self.transaction_id}")
+        keys = map(self.listener.key_of, (what.rpartition(":")[0], what))
+        self.listener.pending.append(f"{' '.join(keys)} {self.transaction_id}")
         self.transaction_id += 1
 
 
@@ -411,6 +415,13 @@ async def test_no_reply_is_returned_before_pending_announcements_are_received() 
     assert [await cached.fetch() for _ in range(2)] == ["miss", "hit"]
     cached.change("users:a:b")
     assert [await cached.fetch() for _ in range(2)] == ["miss", "hit"]
+
+
+async def test_a_forged_announcement_changes_nothing() -> None:
+    cached = _Cached()
+    await cached.fetch()
+    cached.listener.pending += ["", "users:a:b", f"{cached.listener.key_of('users:a:b')} x", "a b c d"]
+    assert await cached.fetch() == "hit"
 
 
 async def test_forgotten_changes_count_for_every_source(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 -- Announces that a row of a user has changed, to those who cache it: a trigger after each row.
--- The announcement, on channel cardbase_changes: <table>:<tenant_id>:<user_id> <transaction_id>.
+-- The announcement, on channel cardbase_changes: two names and the transaction's id, with spaces between them. The
+-- names are app.announcement_key of <table>:<tenant_id> and of <table>:<tenant_id>:<user_id>.
 --
 -- The table makes it, so that no writer can forget it, whatever function or statement it uses. NOTIFY takes a lock on
 -- the whole database at commit, so this is for rows that change rarely.
@@ -13,7 +14,12 @@ begin
     perform
         pg_notify(
             'cardbase_changes',
-            format('%s:%s:%s %s', tg_table_name, changed.tenant_id, changed.user_id, pg_current_xact_id())
+            concat_ws(
+                ' ',
+                app.announcement_key(concat_ws(':', tg_table_name, changed.tenant_id)),
+                app.announcement_key(concat_ws(':', tg_table_name, changed.tenant_id, changed.user_id)),
+                pg_current_xact_id()
+            )
         )
     from (
         values

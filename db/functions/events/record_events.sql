@@ -46,7 +46,7 @@ begin
     -- "execute" does not set found.
     get diagnostics _recorded = row_count;
     if _recorded > 0 then
-        perform pg_notify('cardbase_events', app.current_tenant_id()::text);
+        perform pg_notify('cardbase_events', app.announcement_key('events:' || app.current_tenant_id()));
     end if;
     return null;
 end;

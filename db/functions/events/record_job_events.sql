@@ -50,7 +50,7 @@ begin
         end if;
 
         if found then
-            perform pg_notify('cardbase_events', _tenant_id::text);
+            perform pg_notify('cardbase_events', app.announcement_key('events:' || _tenant_id));
         end if;
     end loop;
 

@@ -55,6 +55,19 @@ begin
             constraint = 'validation_error';
     end if;
 
+    if
+        check_job_arguments.kind = 'test'
+        and (check_job_arguments.arguments ->> 'seconds')::double precision not between 0 and 5
+    then
+        raise exception using
+            errcode = 'PT422',
+            message = 'the arguments are not valid',
+            detail = format('Expected 0 to 5 seconds, got %s.', check_job_arguments.arguments ->> 'seconds'),
+            hint = 'Nothing was enqueued.',
+            column = 'arguments.seconds',
+            constraint = 'validation_error';
+    end if;
+
     -- Bounded, as they are read and written with each attempt.
     if octet_length(check_job_arguments.arguments::text) > 65536 then
         raise exception using

@@ -8,8 +8,8 @@
 -- Returns the ids of the jobs for which this was recorded. Nothing is recorded for the others: they were cancelled, or
 -- an attempt of another worker superseded theirs.
 --
--- Workers are woken where there may be something for them to do: a job is pending again, or its tenant has more that
--- is ready, and was perhaps at its bound. Jobs are locked in the order of their keys, so that no two calls deadlock.
+-- Workers are woken where there may be something for them to do: a job is pending again, or its tenant has others
+-- pending, and was perhaps at its bound. Jobs are locked in the order of their keys, so that no two calls deadlock.
 create or replace function app.finish_jobs(worker_id uuid, outcomes jsonb)
 returns table (id uuid)
 language plpgsql
@@ -20,10 +20,13 @@ set plan_cache_mode = force_generic_plan
 set enable_hashjoin = off
 set enable_mergejoin = off
 set enable_seqscan = off
+set jit = off
 as $$
 declare
     _ids uuid[];
     _has_more boolean;
+    -- As a constant in the statement it would make the index jobs_running fit, which is slower than the primary key.
+    _running constant text := 'running';
 begin
     with outcome as materialized (
         select given.*
@@ -53,7 +56,7 @@ begin
                 job.tenant_id = outcome.tenant_id
                 and job.id = outcome.id
         where
-            job.status = 'running'
+            job.status = _running
             and job.attempts = outcome.attempt
             and job.worker_id = finish_jobs.worker_id
         order by job.tenant_id, job.id
@@ -96,17 +99,21 @@ begin
 
     select
         array_agg(finished.id),
-        bool_or(
-            not finished.is_ended
-            or exists (
-                select
-                from jsonb_each_text(app.job_queues()) as known (queue, priority)
-                inner join app.pending_jobs as pending on pending.priority = known.priority::smallint
-                where
-                    pending.is_ready
-                    and pending.tenant_id = finished.tenant_id
-            )
+        (
+            select
+                bool_or(
+                    exists (
+                        select
+                        from app.pending_jobs as pending
+                        where pending.tenant_id = tenant.tenant_id
+                    )
+                )
+            from (
+                select distinct finished.tenant_id
+                from finished
+            ) as tenant
         )
+        or not bool_and(finished.is_ended)
     into _ids, _has_more
     from finished;
 

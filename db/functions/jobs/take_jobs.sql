@@ -14,6 +14,8 @@
 -- An attempt belongs to one worker: app.finish_jobs ignores outcomes of any attempt but the last.
 -- Calls run one after the other, so that tenant_running holds exactly: each counts what all others have taken. While a
 -- call runs it waits for nobody: rows that a cancellation has locked are skipped.
+-- Equality is written as a range, and the order with all columns, so that only the index pending_jobs_ready fits:
+-- where all jobs have one priority the planner would as soon read all that a tenant has pending, by the primary key.
 -- Reads no more tenants than maximum plus those that are at tenant_running, and no more jobs than it takes, plus those
 -- of kinds that the worker doesn't know.
 create or replace function app.take_jobs(
@@ -41,6 +43,7 @@ set plan_cache_mode = force_generic_plan
 set enable_hashjoin = off
 set enable_mergejoin = off
 set enable_seqscan = off
+set jit = off
 as $$
 declare
     _priorities constant smallint[] := array(
@@ -73,7 +76,9 @@ begin
             from app.pending_jobs as pending
             where
                 pending.is_ready
-                and pending.priority = wanted.priority
+                and pending.priority between wanted.priority and wanted.priority
+            order by pending.priority, pending.tenant_id
+            limit 1
         );
     if not found then
         return;
@@ -120,9 +125,9 @@ begin
                     from app.pending_jobs as pending
                     where
                         pending.is_ready
-                        and pending.priority = wanted.priority
-                        and pending.tenant_id > turn.tenant_id
-                    order by pending.tenant_id
+                        and (pending.priority, pending.tenant_id) > (wanted.priority, turn.tenant_id)
+                        and pending.priority <= wanted.priority
+                    order by pending.priority, pending.tenant_id
                     limit 1
                 ) as later
                 order by later.tenant_id
@@ -139,8 +144,8 @@ begin
                     from app.pending_jobs as pending
                     where
                         pending.is_ready
-                        and pending.priority = wanted.priority
-                    order by pending.tenant_id
+                        and pending.priority between wanted.priority and wanted.priority
+                    order by pending.priority, pending.tenant_id
                     limit 1
                 ) as first
                 where not turn.has_wrapped
@@ -182,6 +187,7 @@ begin
 
     chosen as materialized (
         select
+            candidate.number,
             candidate.tenant_id,
             next.id
         from candidate
@@ -198,10 +204,10 @@ begin
                         and job.id = pending.id
                 where
                     pending.is_ready
-                    and pending.priority = wanted.priority
-                    and pending.tenant_id = candidate.tenant_id
+                    and (pending.priority, pending.tenant_id) >= (wanted.priority, candidate.tenant_id)
+                    and (pending.priority, pending.tenant_id) <= (wanted.priority, candidate.tenant_id)
                     and pending.kind = any(take_jobs.kinds)
-                order by pending.id
+                order by pending.priority, pending.tenant_id, pending.id
                 limit least(candidate.room, share.jobs)
                 for update of pending, job skip locked
             ) as ready
@@ -217,6 +223,7 @@ begin
             pending.tenant_id = chosen.tenant_id
             and pending.id = chosen.id
         returning
+            chosen.number,
             pending.tenant_id,
             pending.id
     ),
@@ -233,6 +240,7 @@ begin
             job.tenant_id = taken.tenant_id
             and job.id = taken.id
         returning
+            taken.number,
             job.tenant_id,
             job.user_id,
             job.id,
@@ -251,8 +259,7 @@ begin
         begun.attempts,
         begun.maximum_attempts
     from begun
-    inner join candidate on candidate.tenant_id = begun.tenant_id
-    order by candidate.number, begun.id;
+    order by begun.number, begun.id;
 end;
 $$;
 
