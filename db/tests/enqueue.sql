@@ -68,7 +68,15 @@ select is(
     'it is put off until the time given'
 );
 select is(
-    (select count(*) from app.pending_jobs as pending inner join app.jobs as job using (tenant_id, id)),
+    (
+        select count(*)
+        from app.jobs as job
+        inner join app.pending_jobs as pending
+            on
+                job.tenant_id = pending.tenant_id
+                and job.id = pending.id
+        where pending.kind = job.kind
+    ),
     3::bigint,
     'all are in both tables'
 );
