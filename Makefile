@@ -1,11 +1,11 @@
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
-# The interpreter that .venv is made with: 3.11 or newer.
+# The interpreter for .venv: 3.11 or newer.
 PYTHON ?= python3
-# What demo talks to.
+# The server that demo calls.
 URL ?= http://127.0.0.1:8002
-# Passed on to the tool behind a target: make test ARGS="-k batch"
+# Passed to the tool behind a target: make test ARGS="-k batch"
 ARGS ?=
 
 bin := .venv/bin
@@ -15,17 +15,17 @@ lock := $(bin)/uv pip compile --quiet --universal --python-version 3.11 --genera
 
 .PHONY: help run test demo bench report lint format hooks lock up down clean
 
-help: ## this list
+help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
 
-run: .venv/.runtime ## serve, on the embedded database unless DATABASE_URL names another
+run: .venv/.runtime ## serve the API, on the embedded database unless DATABASE_URL is set
 	@exec $(bin)/cardbase serve $(ARGS)
 
-test: .venv/.development ## all tests (ARGS="-k batch" for some)
+test: .venv/.development ## run all tests (ARGS="-k batch" for some)
 	@scripts/system-tools test
 	@$(bin)/pytest --numprocesses auto --dist loadfile $(ARGS)
 
-demo: .venv/.runtime ## the tour of a running server, step by step (URL=…)
+demo: .venv/.runtime ## tour a running server, step by step (URL=…)
 	@$(bin)/python -m tests.support.flow --url "$(URL)" $(ARGS)
 
 bench: .venv/.development ## measure speed and memory
@@ -36,7 +36,7 @@ report: .venv/.development ## draw the service dashboard of a load run into benc
 	@scripts/system-tools report
 	@$(bin)/python ops/report.py $(ARGS)
 
-lint: .venv/.development ## formatting, lint, types, imports, SQL, spelling; changes nothing
+lint: .venv/.development ## check formatting, lint, types, imports, SQL and spelling; changes nothing
 	$(bin)/ruff format --check
 	$(bin)/ruff check
 	$(bin)/mypy
@@ -44,7 +44,7 @@ lint: .venv/.development ## formatting, lint, types, imports, SQL, spelling; cha
 	$(bin)/sqlfluff lint db
 	$(bin)/codespell
 
-format: .venv/.development ## format the Python code and mend what ruff can mend
+format: .venv/.development ## format the Python code and fix what ruff can fix
 	$(bin)/ruff check --fix-only
 	$(bin)/ruff format
 
@@ -57,14 +57,14 @@ lock: .venv/.development ## write the lock files from pyproject.toml (ARGS=--upg
 	@$(lock) $(ARGS) --extra embedded --group build --constraint requirements-dev.lock \
 		--output-file requirements.lock pyproject.toml
 
-up: ## build and start the containers, and wait until they answer
+up: ## build and start the containers, and wait until they are healthy
 	@ops/make-secrets
 	docker compose up --detach --build --wait
 
-down: ## stop the containers; their volumes stay
+down: ## stop the containers, keep their volumes
 	docker compose down
 
-clean: ## remove .venv and the caches; the data in .cardbase stays
+clean: ## remove .venv and the caches, keep the data in .cardbase
 	rm -rf .venv .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
 	find bench gateway tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -72,12 +72,12 @@ clean: ## remove .venv and the caches; the data in .cardbase stays
 	@scripts/virtualenv "$(PYTHON)"
 
 .venv/.runtime: requirements.lock pyproject.toml | .venv/bin/python
-	@echo "Installing what the gateway needs into .venv"
+	@echo "Installing the gateway's dependencies into .venv"
 	@$(pip) install --require-hashes --requirement requirements.lock
 	@$(pip) install --no-deps --no-build-isolation --editable .
 	@touch $@
 
 .venv/.development: requirements-dev.lock .venv/.runtime
-	@echo "Installing what tests, lint and bench need into .venv"
+	@echo "Installing the dependencies of tests, lint and bench into .venv"
 	@$(pip) install --require-hashes --requirement requirements-dev.lock
 	@touch $@

@@ -280,12 +280,13 @@ def resources_command(
     help="Only this one of Celery's pools; repeatable.",
 )
 @click.option("--starts", type=click.IntRange(1), help="Jobs that find an idle worker. [default: 100]")
+@click.option("--flood", type=click.IntRange(100), help="Pending jobs of one tenant. [default: 100000]")
 @click.option("--jobs-per-hour", type=click.IntRange(100), help="[default: 360000]")
 @_place
 @_docs
 def jobs_command(
     *, quick: bool, count: int | None, rounds: int | None, pools: Sequence[str], starts: int | None,
-    jobs_per_hour: int | None, folder: Path | None, output: Path, write_docs: bool,
+    flood: int | None, jobs_per_hour: int | None, folder: Path | None, output: Path, write_docs: bool,
 ) -> None:  # fmt: skip
     """Measure background jobs, compared with Celery on Redis."""
     plan = jobs.Plan(
@@ -293,6 +294,7 @@ def jobs_command(
         rounds=rounds or (1 if quick else 3),
         pools=pools or list(jobs.POOLS),
         starts=starts or (20 if quick else 100),
+        flood=flood or (20_000 if quick else 100_000),
         jobs_per_hour=jobs_per_hour or (36_000 if quick else 360_000),
     )
     with store.temporary_folder(folder) as place, store.running(place / "database") as database:

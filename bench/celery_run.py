@@ -1,6 +1,7 @@
 """Enqueues Celery's jobs, and waits until they are completed: python -m bench.celery_run JOBS STEP.
 
-STEP is meanwhile (enqueue, and wait), backlog (enqueue only) or drained (wait only). Prints the times as JSON.
+STEP is ready (wait for the worker), meanwhile (enqueue, and wait), backlog (enqueue only) or drained (wait only).
+Prints the times as JSON.
 """
 
 import sys
@@ -18,10 +19,11 @@ RESULTS = "celery-task-meta-*"
 def main(jobs: int, step: str) -> dict[str, float]:
     """Runs a step. Returns when the first job was enqueued or completed, and the last completed, in seconds."""
     store: Redis = app.backend.client
-    times = {}
+    times: dict[str, float] = {}
+    if step == "ready":
+        noop.delay().get(timeout=60)
+        return times
     if step != "drained":
-        if step == "meanwhile":
-            noop.delay().get(timeout=60)  # the worker is there
         store.delete(*store.keys(RESULTS) or ["nothing"])
         times["first_enqueued"] = time.time()
         with app.producer_or_acquire() as producer:

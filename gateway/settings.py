@@ -121,6 +121,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """How often a worker looks for expired rows to remove."""
     worker_jobs: Annotated[int, Meta(ge=2, le=10_000)] = 100
     """Jobs that a worker runs at the same time."""
+    tenant_running_jobs: Count | None = None
+    """Jobs of one tenant that all workers together run at the same time. Unset: half of what they can run."""
     worker_heartbeat_seconds: Annotated[float, Meta(ge=0.5, le=3600)] = 30
     """A worker without a sign of life for this long is considered dead, and its jobs are run by others."""
     job_time_limit_seconds: Annotated[float, Meta(gt=0, le=86_400)] = 300
@@ -131,6 +133,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """How long finished jobs are kept."""
     tenant_pending_jobs: Annotated[int, Meta(ge=1, le=100_000)] = 10_000
     """Jobs that one tenant may have pending; further ones fail with 429 RATE_LIMITED. `cardbase deploy` applies it."""
+    embed_memories: bool | None = None
+    """Whether writing a memory embeds it in the background. Unset: if `cardbase deploy` finds the extra `embed`."""
     worker_metrics_port: Annotated[int, Meta(ge=0, le=65535)] = 8003
     """The port that a worker serves its metrics on, at HOST. 0: any free port."""
     idempotency_ttl_hours: Annotated[int, Meta(ge=1, le=8760)] = 24

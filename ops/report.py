@@ -1,9 +1,9 @@
-"""One picture of a load run: the service dashboard's panels, from a real Prometheus' data.
+"""Draws one picture of a load run: the service dashboard's panels, from a real Prometheus' data.
 
     python ops/report.py                             starts database, gateway, worker and Prometheus, and loads them
-    python ops/report.py --prometheus http://…:9090  draws the last minutes of one that runs already
+    python ops/report.py --prometheus http://…:9090  draws the last minutes of one that is running already
 
-The panels and their queries are read from ops/grafana/dashboards, so that the picture shows what Grafana shows.
+Panels and queries are read from ops/grafana/dashboards, so that the picture shows what Grafana shows.
 """
 
 import argparse
@@ -39,7 +39,7 @@ REPOSITORY: Final = Path(__file__).resolve().parent.parent
 DASHBOARDS: Final = REPOSITORY / "ops" / "grafana" / "dashboards"
 SCRAPE_SECONDS: Final = 1
 CLIENTS: Final = (4, 16, 48, 16)
-"""Clients at once in each quarter of the run."""
+"""Concurrent clients in each quarter of the run."""
 TENANTS: Final = [uuid4() for _ in range(12)]
 UNITS: Final[dict[str, Callable[[float], str]]] = {
     "percentunit": lambda value: f"{value * 100:.3g} %",
@@ -49,10 +49,9 @@ UNITS: Final[dict[str, Callable[[float], str]]] = {
     "bool_yes_no": lambda value: "yes" if value else "no",
 }
 
-
 HEADER: Final = 2.6
 GAP: Final = 0.12
-"""Above the panels, and around each: in the dashboard's grid."""
+"""The space above the panels and around each, in units of the dashboard's grid."""
 GREY: Final = "#6b7280"
 
 Series = tuple[str, list[list[Any]]]
@@ -60,7 +59,7 @@ Series = tuple[str, list[list[Any]]]
 
 
 class Run(NamedTuple):
-    """What is drawn: from when to when, in words, and the seconds after the start at which the load changed."""
+    """What is drawn: its start, its end, a description, and when the load changed, in seconds after the start."""
 
     start: float
     end: float
@@ -69,7 +68,7 @@ class Run(NamedTuple):
 
 
 def show(value: float, unit: str) -> str:
-    """A value as people read it."""
+    """A value in a form for people."""
     return UNITS[unit](value) if unit in UNITS else f"{value:,.4g}"
 
 
@@ -77,7 +76,7 @@ def show(value: float, unit: str) -> str:
 
 
 async def put_load(address: str, seconds: float) -> None:
-    """Clients of several tenants create, replay, retrieve, list and track, and make a mistake now and then."""
+    """Clients of several tenants create, replay, retrieve, list and track, and make an occasional mistake."""
     deadline = time.monotonic() + seconds
     limits = httpx.Limits(max_connections=max(CLIENTS), max_keepalive_connections=max(CLIENTS))
     async with httpx.AsyncClient(base_url=address, limits=limits, timeout=30, trust_env=False) as client:
@@ -121,15 +120,15 @@ async def _create(client: httpx.AsyncClient, headers: dict[str, str]) -> list[st
 
 
 def free_port() -> int:
-    """A port that nobody listens at."""
+    """A port that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 @contextmanager
-def running(command: list[str], folder: Path, answers: str, **variables: str) -> Iterator[None]:
-    """A program, from its first answer at an address until the end of the block."""
+def running(command: list[str], folder: Path, address: str, **variables: str) -> Iterator[None]:
+    """Runs a program during the block, which starts once the program responds at an address."""
     log = folder / f"{Path(command[0]).name}-{command[-1].strip('-').split('=')[0]}.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -139,9 +138,9 @@ def running(command: list[str], folder: Path, answers: str, **variables: str) ->
         deadline = time.monotonic() + 60
         while True:
             if process.poll() is not None or time.monotonic() > deadline:
-                sys.exit(f"{' '.join(command)} does not answer:\n{log.read_text()[-2000:]}")
+                sys.exit(f"{' '.join(command)} does not respond:\n{log.read_text()[-2000:]}")
             try:
-                if httpx.get(answers, trust_env=False).is_success:
+                if httpx.get(address, trust_env=False).is_success:
                     break
             except httpx.TransportError:
                 time.sleep(0.1)
@@ -152,7 +151,7 @@ def running(command: list[str], folder: Path, answers: str, **variables: str) ->
 
 
 def run_and_measure(seconds: float, folder: Path) -> Iterator[tuple[str, Run]]:
-    """Starts everything, puts load on it, and yields the address of the Prometheus that has watched, and the run."""
+    """Starts everything, puts load on it, and yields the address of the Prometheus that scraped it, and the run."""
     prometheus = shutil.which("prometheus") or sys.exit("prometheus is missing (Debian: apt-get install prometheus)")
     gateway_port, worker_port, port = free_port(), free_port(), free_port()
     command = [sys.executable, "-c", "from gateway.operate.cli import main; main()"]
@@ -181,7 +180,7 @@ def run_and_measure(seconds: float, folder: Path) -> Iterator[tuple[str, Run]]:
         arguments = [prometheus, *arguments, f"--web.listen-address=127.0.0.1:{port}"]
         stack.enter_context(running(arguments, folder, f"{watching}/-/ready"))
         print(f"load on {address} for {seconds:.0f} s", flush=True)
-        # Prometheus looks for its targets some seconds after its start.
+        # Prometheus scrapes its targets only some seconds after its start.
         while len(query(watching, "up == 1", time.time(), time.time())) < len(jobs):
             time.sleep(0.1)
         start = time.time()
@@ -191,7 +190,7 @@ def run_and_measure(seconds: float, folder: Path) -> Iterator[tuple[str, Run]]:
         clients = ", ".join(map(str, CLIENTS))
         what = (
             f"{clients} clients of {len(TENANTS)} tenants for {seconds / len(CLIENTS):.0f} s each (dotted lines);"
-            f" client, 2 gateway processes, worker, database and Prometheus share {os.cpu_count()} processors"
+            f" client, 2 gateway processes, worker, database and Prometheus share {os.cpu_count()} CPUs"
         )
         changes = [seconds * quarter / len(CLIENTS) for quarter in range(1, len(CLIENTS))]
         yield watching, Run(start, end, what, changes)
@@ -201,17 +200,17 @@ def run_and_measure(seconds: float, folder: Path) -> Iterator[tuple[str, Run]]:
 
 
 def query(prometheus: str, expression: str, start: float, end: float) -> list[tuple[dict[str, str], list[list[Any]]]]:
-    """An expression's values over time: [(labels, [[time, value], …]), …]."""
+    """The values of an expression over time: [(labels, [[time, value], …]), …]."""
     step = max(SCRAPE_SECONDS, (end - start) / 300)
     parameters: dict[str, Any] = {"query": expression, "start": start, "end": end, "step": step}
-    answer = httpx.get(f"{prometheus}/api/v1/query_range", params=parameters, timeout=60, trust_env=False).json()
-    if answer["status"] != "success":
-        sys.exit(f"{expression}: {answer['error']}")
-    return [(series["metric"], series["values"]) for series in answer["data"]["result"]]
+    response = httpx.get(f"{prometheus}/api/v1/query_range", params=parameters, timeout=60, trust_env=False).json()
+    if response["status"] != "success":
+        sys.exit(f"{expression}: {response['error']}")
+    return [(series["metric"], series["values"]) for series in response["data"]["result"]]
 
 
 def draw(prometheus: str, dashboard: dict[str, Any], run: Run, file: Path) -> None:
-    """Draws a dashboard's panels, in its own layout, into one picture."""
+    """Draws a dashboard's panels, in its layout, into one picture."""
     panels = dashboard["panels"]
     height = HEADER + max(panel["gridPos"]["y"] + panel["gridPos"]["h"] for panel in panels)
     figure = pyplot.figure(figsize=(22, height * 0.52), facecolor="#eef0f3")
@@ -242,7 +241,7 @@ def draw(prometheus: str, dashboard: dict[str, Any], run: Run, file: Path) -> No
 
 
 def _at(expression: str, seconds: float) -> str:
-    """An expression with the rate interval that fits a run of so many seconds."""
+    """The expression, with a rate interval that suits a run of that many seconds."""
     return expression.replace("$__rate_interval", f"{max(5 * SCRAPE_SECONDS, int(seconds / 30))}s")
 
 
@@ -255,7 +254,7 @@ def _number(box: Axes, panel: dict[str, Any], series: list[Series], run: Run) ->
     legend, points = next(iter(series), ("", []))
     moments = [moment for moment, value in points if value != "NaN"]
     values = [float(value) for _, value in points if value != "NaN"]
-    text = show(values[-1], unit) if values else "nothing"
+    text = show(values[-1], unit) if values else "no data"
     if panel["options"].get("textMode") == "value_and_name":
         text = legend
     box.text(0.5, 0.86, panel["title"], transform=box.transAxes, fontsize=13, ha="center", va="center")
@@ -275,9 +274,9 @@ def _graph(box: Axes, panel: dict[str, Any], series: list[Series], run: Run) -> 
         if any(value not in ("NaN", "0") for _, value in points)
     ]
     columns = 2 if max((len(legend) for legend, _, _ in lines), default=0) > 16 else 4
-    # Beneath the graph there is room for the times and for the legend's lines.
-    beneath = 0.13 + 0.07 * ceil(len(lines) / columns)
-    axes = box.inset_axes((0.1, beneath, 0.87, 0.87 - beneath))
+    # Below the graph there is space for the times and the legend.
+    below = 0.13 + 0.07 * ceil(len(lines) / columns)
+    axes = box.inset_axes((0.1, below, 0.87, 0.87 - below))
     if lines and defaults["custom"]["stacking"]["mode"] == "normal":
         moments = sorted({moment for _, xs, _ in lines for moment in xs})
         stacked = [[dict(zip(xs, ys, strict=True)).get(moment, 0.0) for moment in moments] for _, xs, ys in lines]
@@ -288,7 +287,7 @@ def _graph(box: Axes, panel: dict[str, Any], series: list[Series], run: Run) -> 
     box.text(0.02, 0.93, panel["title"], transform=box.transAxes, fontsize=14, fontweight="bold", va="center")
     if unit == "reqps":
         box.text(0.97, 0.93, "per second", transform=box.transAxes, fontsize=11, color=GREY, va="center", ha="right")
-    # A line at the top, such as a maximum, is not to be taken for the frame.
+    # A line at the top, such as a maximum, must not look like the frame.
     top = 1.08 * axes.get_ylim()[1] if lines else 1
     axes.set(xlim=(0, run.end - run.start), ylim=(0, top))
     if unit == "bytes":
@@ -317,14 +316,16 @@ def _graph(box: Axes, panel: dict[str, Any], series: list[Series], run: Run) -> 
             handlelength=1.4,
         )
     else:
-        axes.text(0.5, 0.5, "nothing", transform=axes.transAxes, fontsize=13, ha="center", color=GREY)
+        axes.text(0.5, 0.5, "no data", transform=axes.transAxes, fontsize=13, ha="center", color=GREY)
 
 
 def main() -> None:
     """Runs the command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--prometheus", help="the address of a Prometheus that runs already")
-    parser.add_argument("--seconds", type=float, default=60, help="how long the load, or the look back, is (60)")
+    parser.add_argument("--prometheus", help="the address of a Prometheus that is running already")
+    parser.add_argument(
+        "--seconds", type=float, default=60, help="the length of the load, or of the period to draw (60)"
+    )
     parser.add_argument("--dashboard", default="service", choices=[file.stem for file in DASHBOARDS.glob("*.json")])
     parser.add_argument("--output", type=Path, default=REPOSITORY / "bench" / "output" / "report.png")
     arguments = parser.parse_args()

@@ -101,17 +101,20 @@ def test_resources_run_with_little_data(tmp_path: Path) -> None:
 @pytest.mark.skipif(shutil.which("redis-server") is None, reason="redis-server is not installed")
 @pytest.mark.skipif(find_spec("celery") is None, reason="celery is not installed")
 def test_jobs_run_with_few(tmp_path: Path) -> None:
-    """All are completed, here and by Celery, and old rows are gone after each hour."""
+    """All are completed, here and by Celery, also next to a flood of another tenant; old rows are gone each hour."""
     written = run_bench(
         tmp_path,
         "jobs",
-        *("--jobs", "100", "--rounds", "1", "--pool", "threads-10", "--starts", "2", "--jobs-per-hour", "500"),
+        *("--jobs", "100", "--rounds", "1", "--pool", "threads-10", "--starts", "2"),
+        *("--flood", "300", "--jobs-per-hour", "500"),
     )
 
     assert [one["name"].partition(",")[0] for one in written["medians"]] == ["cardbase", "Celery"]
     assert all(one["seconds"] > 0 and one["drained_seconds"] > 0 for one in written["rounds"])
     assert len(written["start_ms"]) > 0
+    assert [len(one["start_ms"]) for one in written["floods"]] == [20, 20]
     assert {one["hour"]: one["rows"] for one in written["hours"] if one["table"] == "events"}[3] <= 1000
+    assert {one["hour"]: one["rows"] for one in written["hours"] if one["table"] == "pending_jobs"}[3] == 0
 
 
 def test_events_reach_all_listeners(tmp_path: Path) -> None:

@@ -22,3 +22,6 @@ drop function if exists app.run_maintenance(integer, integer, integer, integer);
 -- api.get_health returns what both did.
 drop function if exists api.is_ready();
 drop function if exists api.task_queue_state();
+
+-- app.check_parameter is for all parameters of its callers.
+drop function if exists app.check_maximum_rows(integer);

@@ -6,6 +6,6 @@ to cardbase_maintenance
 using (tenant_id = app.current_tenant_id() and user_id = app.current_user_id() and deleted_at is null);
 
 grant
-select (tenant_id, user_id, id, encrypted_settings, last_synced_at, deleted_at),
+select (tenant_id, user_id, id, encrypted_settings, setting_names, last_synced_at, deleted_at),
 update (last_synced_at, sync_error)
 on table app.integrations to cardbase_maintenance;

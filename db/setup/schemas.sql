@@ -44,7 +44,7 @@ begin
                 -- for the maintenance functions that a worker runs
                 ('app', array['cardbase_worker']),
                 -- for the settings, and the version that says when to read the catalog again
-                ('deployment', array['cardbase_api'])
+                ('deployment', array['cardbase_api', 'cardbase_maintenance'])
             ) as line (schema_name, role_names)
             cross join unnest(line.role_names) as role_name
         ),
@@ -136,9 +136,9 @@ comment on table deployment.settings is 'Settings that functions depend on, as t
 
 do $do$
 begin
-    if not has_table_privilege('cardbase_api', 'deployment.settings', 'select') then
-        grant select on deployment.settings to cardbase_api;
-        raise info 'table deployment.settings: select granted to cardbase_api';
+    if not has_table_privilege('cardbase_maintenance', 'deployment.settings', 'select') then
+        grant select on deployment.settings to cardbase_api, cardbase_maintenance;
+        raise info 'table deployment.settings: select granted to cardbase_api and cardbase_maintenance';
     end if;
     if not has_column_privilege('cardbase_api', 'deployment.state', 'catalog_version', 'select') then
         grant select (catalog_version) on deployment.state to cardbase_api;

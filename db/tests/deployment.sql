@@ -85,7 +85,8 @@ select set_eq(
     ('app', 'cardbase_authenticator', 'USAGE', false),
     ('app', 'cardbase_dispatcher', 'USAGE', false),
     ('app', 'cardbase_worker', 'USAGE', false),
-    ('deployment', 'cardbase_api', 'USAGE', false)
+    ('deployment', 'cardbase_api', 'USAGE', false),
+    ('deployment', 'cardbase_maintenance', 'USAGE', false)
     $$,
     'who may look into a schema is on this list'
 );

@@ -73,7 +73,7 @@ values
 (tests.tenant('globex'), tests.person('ann'), tests.id(7), 'cats of globex', null);
 
 \if :has_embeddings
-select plan(32);
+select plan(33);
 
 -- Which memories lack one
 set local role cardbase_worker;
@@ -123,6 +123,7 @@ select is(tests.store('acme', 'ann', 4, 'taxes', '[0,0,1]'), 1::bigint, 'an embe
 select is(tests.store('acme', 'ben', 6, 'cats of Ben', '[1,0,0]'), 1::bigint, 'another user''s embedding is stored');
 select is(tests.store('globex', 'ann', 7, 'cats of globex', '[1,0,0]'), 1::bigint, 'another tenant''s is stored');
 select is(tests.store('acme', 'ann', 5, 'cats again', '[1,0,0]'), 0::bigint, 'one of a deleted memory is passed over');
+select is(tests.store('acme', 'ann', 3, 'puppies', '[0,0,1]'), 0::bigint, 'so is one of a content that has changed');
 select is(
     tests.store('acme', 'ann', 7, 'cats of globex', '[1,0,0]')
     + tests.store('acme', 'ben', 1, 'cats', '[1,0,0]')

@@ -1,6 +1,6 @@
 begin;
 \ir helpers/tests.psql
-select plan(39);
+select plan(41);
 
 create function tests.ann()
 returns uuid
@@ -143,11 +143,14 @@ select
     )
 from (
     values
-    ($$'nothing'$$, 'kind', 'Expected one of embed_memory, notify, sync_integration, test.'),
-    ('null', 'kind', 'Expected one of embed_memory, notify, sync_integration, test.'),
+    ($$'nothing'$$, 'kind', 'Expected one of embed_memory, notify, notify_user, sync_integration, test.'),
+    ('null', 'kind', 'Expected one of embed_memory, notify, notify_user, sync_integration, test.'),
     ($$'test', '[]'$$, 'arguments', 'Expected an object, got array.'),
     ($$'test', '{"fail": 1}'$$, 'arguments.fail', 'Expected the JSON type boolean.'),
     ($$'test', '{"message": null}'$$, 'arguments.message', 'Expected the JSON type string.'),
+    ($$'test', '{"seconds": 5.01}'$$, 'arguments.seconds', 'Expected 0 to 5, got 5.01.'),
+    ($$'test', '{"seconds": -1}'$$, 'arguments.seconds', 'Expected 0 to 5, got -1.'),
+    ($$'test', '{"seconds": "1"}'$$, 'arguments.seconds', 'Expected the JSON type number.'),
     ($$'test', '{"speed": 1}'$$, 'arguments.speed', 'A job of the kind test has no such argument.'),
     ($$'embed_memory'$$, 'arguments.memory_id', 'This field is required.'),
     ($$'embed_memory', '{"memory_id": "x"}'$$, 'arguments.memory_id', 'Expected a UUID.'),
@@ -162,13 +165,12 @@ from (
         'arguments',
         'Expected at most 65,536 bytes, got 65551.'
     ),
-    ($$'test', '{"seconds": 5.01}'$$, 'arguments.seconds', 'Expected 0 to 5 seconds, got 5.01.'),
-    ($$'test', '{"seconds": -1}'$$, 'arguments.seconds', 'Expected 0 to 5 seconds, got -1.'),
     ($$'test', queue => 'HIGH'$$, 'queue', 'Expected one of high, default, low.'),
     ($$'test', run_after => 'infinity'$$, 'run_after', 'Expected a point in time.'),
     ($$'test', maximum_attempts => 0$$, 'maximum_attempts', 'Expected 1 to 20, got 0.'),
     ($$'test', maximum_attempts => 21$$, 'maximum_attempts', 'Expected 1 to 20, got 21.')
 ) as refused (arguments, field, detail);
+select is(tests.enqueue_refusal($$'test', '{"seconds": 5}'$$), null, 'a test may take five seconds');
 select is(
     tests.enqueue_refusal(
         $$'notify', '{"integration_id": "aaaaaaaa-0000-0000-0000-000000000000", "event_type": "x", "payload": null}'$$

@@ -16,53 +16,46 @@ from app.idempotency_store
 where
     idempotency_store.tenant_id in ('aaaaaaaa-0000-0000-0000-000000000000', 'bbbbbbbb-0000-0000-0000-000000000000');
 
+-- Sends cards by name: a pair of them, the same pair in other JSON, or a single one.
+create function tests.cards(name text)
+returns jsonb
+language sql
+immutable
+return case cards.name
+    when 'pair'
+        then '[{"card_type": "voice", "content": {"n": "1"}}, {"card_type": "insight", "content": {"n": "2"}}]'::jsonb
+    when 'pair in other JSON'
+        then '[{"content":{"n":"1"},"card_type":"voice"},{"content":{"n":"2"},"card_type":"insight"}]'::jsonb
+    else jsonb_build_array(jsonb_build_object('card_type', 'voice', 'content', jsonb_build_object('n', cards.name)))
+end;
+create function tests.send(call text, tenant text, cards text, key text)
+returns void
+language sql
+as $$
+    insert into reply
+    select
+        send.call,
+        answer.*
+    from api.create_cards(
+        tenant_id => tests.tenant(send.tenant),
+        cards => tests.cards(send.cards),
+        idempotency_key => send.key
+    ) as answer;
+$$;
+grant execute on all functions in schema tests to public;
+
 -- The same key and request again
 
 set local role cardbase_service;
-insert into reply
-select
-    'first',
-    answer.*
-from api.create_cards(
-    tenant_id => 'aaaaaaaa-0000-0000-0000-000000000000',
-    cards => '[{"card_type": "voice", "content": {"n": "1"}}, {"card_type": "insight", "content": {"n": "2"}}]',
-    idempotency_key => 'key'
-) as answer;
-insert into reply
-select
-    'replay',
-    answer.*
-from api.create_cards(
-    tenant_id => 'aaaaaaaa-0000-0000-0000-000000000000',
-    cards => '[{"card_type": "voice", "content": {"n": "1"}}, {"card_type": "insight", "content": {"n": "2"}}]',
-    idempotency_key => 'key'
-) as answer;
-insert into reply
-select
-    'quoted',
-    answer.*
-from api.create_cards(
-    tenant_id => 'aaaaaaaa-0000-0000-0000-000000000000',
-    cards => '[{"card_type": "voice", "content": {"n": "1"}}, {"card_type": "insight", "content": {"n": "2"}}]',
-    idempotency_key => '"key"'
-) as answer;
-insert into reply
-select
-    'rewritten',
-    answer.*
-from api.create_cards(
-    tenant_id => 'aaaaaaaa-0000-0000-0000-000000000000',
-    cards => '[{"content":{"n":"1"},"card_type":"voice"},{"content":{"n":"2"},"card_type":"insight"}]',
-    idempotency_key => 'key'
-) as answer;
-insert into reply
-select
-    'without key',
-    answer.*
-from api.create_cards(
-    tenant_id => 'aaaaaaaa-0000-0000-0000-000000000000',
-    cards => '[{"card_type": "voice", "content": {"n": "1"}}, {"card_type": "insight", "content": {"n": "2"}}]'
-) as answer;
+select tests.send(call.name, call.tenant, call.cards, call.key)
+from (
+    values
+    ('first', 'acme', 'pair', 'key'),
+    ('replay', 'acme', 'pair', 'key'),
+    ('quoted', 'acme', 'pair', '"key"'),
+    ('rewritten', 'acme', 'pair in other JSON', 'key'),
+    ('without key', 'acme', 'pair', null)
+) as call (name, tenant, cards, key);
 reset role;
 
 select is((select status from reply where call = 'first'), 201::smallint, 'the first request does the work');
@@ -119,15 +112,11 @@ set deleted_at = now()
 where cards.tenant_id = 'aaaaaaaa-0000-0000-0000-000000000000' and cards.card_type = 'insight';
 
 set local role cardbase_service;
-insert into reply
-select
-    'late',
-    answer.*
-from api.create_cards(
-    tenant_id => 'aaaaaaaa-0000-0000-0000-000000000000',
-    cards => '[{"card_type": "voice", "content": {"n": "1"}}, {"card_type": "insight", "content": {"n": "2"}}]',
-    idempotency_key => 'key'
-) as answer;
+select tests.send(call.name, call.tenant, call.cards, call.key)
+from (
+    values
+    ('late', 'acme', 'pair', 'key')
+) as call (name, tenant, cards, key);
 reset role;
 
 select is(
@@ -204,33 +193,13 @@ select is(
 -- Two tenants
 
 set local role cardbase_service;
-insert into reply
-select
-    'other tenant',
-    answer.*
-from api.create_cards(
-    tenant_id => 'bbbbbbbb-0000-0000-0000-000000000000',
-    cards => '[{"card_type": "voice", "content": {"n": "theirs"}}]',
-    idempotency_key => 'key'
-) as answer;
-insert into reply
-select
-    'other tenant, same request',
-    answer.*
-from api.create_cards(
-    tenant_id => 'bbbbbbbb-0000-0000-0000-000000000000',
-    cards => '[{"card_type": "voice", "content": {"n": "1"}}, {"card_type": "insight", "content": {"n": "2"}}]',
-    idempotency_key => 'second key'
-) as answer;
-insert into reply
-select
-    'owner again',
-    answer.*
-from api.create_cards(
-    tenant_id => 'aaaaaaaa-0000-0000-0000-000000000000',
-    cards => '[{"card_type": "voice", "content": {"n": "1"}}, {"card_type": "insight", "content": {"n": "2"}}]',
-    idempotency_key => 'key'
-) as answer;
+select tests.send(call.name, call.tenant, call.cards, call.key)
+from (
+    values
+    ('other tenant', 'globex', 'theirs', 'key'),
+    ('other tenant, same request', 'globex', 'pair', 'second key'),
+    ('owner again', 'acme', 'pair', 'key')
+) as call (name, tenant, cards, key);
 reset role;
 
 select is(
@@ -296,15 +265,11 @@ select is_empty(
 select is_empty($$ select 1 from stored_card where n = '3' $$, 'a request that failed stored none of its cards');
 
 set local role cardbase_service;
-insert into reply
-select
-    'mended',
-    answer.*
-from api.create_cards(
-    tenant_id => 'aaaaaaaa-0000-0000-0000-000000000000',
-    cards => '[{"card_type": "voice", "content": {"n": "3"}}]',
-    idempotency_key => 'failed'
-) as answer;
+select tests.send(call.name, call.tenant, call.cards, call.key)
+from (
+    values
+    ('mended', 'acme', '3', 'failed')
+) as call (name, tenant, cards, key);
 reset role;
 select is(
     (select row(status, headers) from reply where call = 'mended'),
@@ -315,24 +280,12 @@ select is(
 -- An answer of another status
 
 set local role cardbase_service;
-insert into reply
-select
-    'there',
-    answer.*
-from api.create_cards(
-    tenant_id => 'aaaaaaaa-0000-0000-0000-000000000000',
-    cards => '[{"card_type": "voice", "content": {"n": "3"}}]',
-    idempotency_key => 'nothing new'
-) as answer;
-insert into reply
-select
-    'there, replay',
-    answer.*
-from api.create_cards(
-    tenant_id => 'aaaaaaaa-0000-0000-0000-000000000000',
-    cards => '[{"card_type": "voice", "content": {"n": "3"}}]',
-    idempotency_key => 'nothing new'
-) as answer;
+select tests.send(call.name, call.tenant, call.cards, call.key)
+from (
+    values
+    ('there', 'acme', '3', 'nothing new'),
+    ('there, replay', 'acme', '3', 'nothing new')
+) as call (name, tenant, cards, key);
 reset role;
 select is(
     (select row(status, headers) from reply where call = 'there'),
@@ -359,29 +312,17 @@ select
     'expired, other request',
     answer.*
 from api.create_cards(
-    tenant_id => 'aaaaaaaa-0000-0000-0000-000000000000',
-    cards => '[{"card_type": "voice", "content": {"n": "4"}}]',
+    tenant_id => tests.tenant('acme'),
+    cards => tests.cards('4'),
     idempotency_key => 'key',
     idempotency_ttl_hours => 48
 ) as answer;
-insert into reply
-select
-    'expired, same request',
-    answer.*
-from api.create_cards(
-    tenant_id => 'aaaaaaaa-0000-0000-0000-000000000000',
-    cards => '[{"card_type": "voice", "content": {"n": "3"}}]',
-    idempotency_key => 'nothing new'
-) as answer;
-insert into reply
-select
-    'after expiry, replay',
-    answer.*
-from api.create_cards(
-    tenant_id => 'aaaaaaaa-0000-0000-0000-000000000000',
-    cards => '[{"card_type": "voice", "content": {"n": "4"}}]',
-    idempotency_key => 'key'
-) as answer;
+select tests.send(call.name, call.tenant, call.cards, call.key)
+from (
+    values
+    ('expired, same request', 'acme', '3', 'nothing new'),
+    ('after expiry, replay', 'acme', '4', 'key')
+) as call (name, tenant, cards, key);
 reset role;
 
 select is(

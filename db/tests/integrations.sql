@@ -1,6 +1,6 @@
 begin;
 \ir helpers/tests.psql
-select plan(25);
+select plan(28);
 
 set local role cardbase_gateway;
 create temporary table made as
@@ -230,6 +230,41 @@ select is(
     'neither does a worker find it'
 );
 reset role;
+
+-- Notifications
+insert into app.integrations (tenant_id, user_id, id, provider, encrypted_settings, setting_names, deleted_at)
+select
+    tests.tenant(made.tenant),
+    tests.person(made.name),
+    tests.id(made.number),
+    'webhook',
+    '\x00',
+    made.setting_names,
+    made.deleted_at
+from (
+    values
+    ('acme', 'ann', 1, '{notifications,secret,url}'::text[], null::timestamptz),
+    ('acme', 'ann', 2, '{secret,url}', null),
+    ('acme', 'ann', 3, '{notifications}', now()),
+    ('acme', 'ann', 4, '{notifications}', null),
+    ('acme', 'ben', 5, '{notifications}', null),
+    ('globex', 'ann', 6, '{notifications}', null)
+) as made (tenant, name, number, setting_names, deleted_at);
+create function pg_temp.notified(name text)
+returns text
+language sql
+return (
+    select string_agg(right(found.id::text, 1) || ':' || array_to_string(found.channels, '+'), ' ' order by found.id)
+    from app.find_notified_integrations(tests.tenant('acme'), tests.person(notified.name)) as found
+);
+select is(pg_temp.notified('ann'), '1:push+email 4:push+email', 'those of the user that have the setting are found');
+insert into app.user_preferences (tenant_id, user_id, push_notifications, email_notifications)
+values
+(tests.tenant('acme'), tests.person('ann'), false, true),
+(tests.tenant('acme'), tests.person('ben'), false, false);
+select is(pg_temp.notified('ann'), '1:email 4:email', 'on the channels that the user allows');
+select is(pg_temp.notified('ben'), null, 'none is found where the user allows no channel');
+
 select is_empty(
     $$
     select pg_proc.oid::regprocedure

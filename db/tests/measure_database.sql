@@ -1,6 +1,6 @@
 begin;
 \ir helpers/tests.psql
-select plan(8);
+select plan(12);
 
 insert into app.cards (tenant_id, card_id, card_type, content)
 values ('aaaaaaaa-0000-0000-0000-000000000000', 'aaaaaaaa-0000-0000-0000-000000000001', 'voice', '{"name": "ours"}');
@@ -10,6 +10,25 @@ insert into app.card_usage (tenant_id, card_id, used_at)
 values ('aaaaaaaa-0000-0000-0000-000000000000', 'aaaaaaaa-0000-0000-0000-000000000001', now() - interval '1000 days');
 insert into app.idempotency_store (tenant_id, idempotency_key, fingerprint, status, created_at, expires_at)
 values ('aaaaaaaa-0000-0000-0000-000000000000', 'expired', '\x01', 200, '1999-01-01', now() - interval '9000 days');
+insert into app.pending_jobs (tenant_id, id, priority, kind, run_at, is_ready)
+select
+    made.tenant_id,
+    gen_random_uuid(),
+    made.priority,
+    'test',
+    now() + made.delay,
+    -- A job that is due counts, even where no worker has looked since.
+    made.delay < interval '-1 minute'
+from (
+    values
+    (tests.tenant('acme'), 0, interval '-1 hour'),
+    (tests.tenant('acme'), 0, interval '-1 minute'),
+    (tests.tenant('globex'), 0, interval '1 hour'),
+    (tests.tenant('globex'), 0, interval '2 hours'),
+    (tests.tenant('globex'), -1, interval '1 hour')
+) as made (tenant_id, priority, delay);
+insert into deployment.settings (name, value) values ('tenant_pending_jobs', '12')
+on conflict (name) do update set value = excluded.value;
 
 set local role cardbase_worker;
 create temporary table figure as
@@ -20,9 +39,9 @@ select set_eq(
     array[
         'cards_database_blocks_total', 'cards_database_connections', 'cards_database_connections_max',
         'cards_database_deadlocks_total', 'cards_database_size_bytes', 'cards_database_temporary_bytes_total',
-        'cards_database_transaction_age', 'cards_database_transactions_total', 'cards_jobs_waiting',
-        'cards_jobs_waiting_seconds', 'cards_maintenance_lag_seconds', 'cards_table_dead_rows',
-        'cards_table_rows', 'cards_table_size_bytes'
+        'cards_database_transaction_age', 'cards_database_transactions_total', 'cards_jobs_busiest_tenant_ratio',
+        'cards_jobs_oldest_pending_seconds', 'cards_jobs_pending', 'cards_jobs_put_off', 'cards_maintenance_lag_seconds',
+        'cards_table_dead_rows', 'cards_table_rows', 'cards_table_size_bytes'
     ],
     'these are the metrics'
 );
@@ -67,6 +86,32 @@ select cmp_ok(
     '>',
     1000000::double precision,
     'sizes are in bytes'
+);
+create function pg_temp.by_queue(metric text)
+returns text
+language sql
+return (
+    select string_agg(figure.labels ->> 'queue' || ': ' || figure.value, ', ' order by figure.labels ->> 'queue')
+    from figure
+    where figure.metric = by_queue.metric
+);
+select is(
+    pg_temp.by_queue('cards_jobs_pending'), 'default: 2, high: 0, low: 0', 'jobs that are due are counted by their queue'
+);
+select is(pg_temp.by_queue('cards_jobs_put_off'), 'default: 2, high: 0, low: 1', 'so are those that are put off');
+select is(
+    pg_temp.by_queue('cards_jobs_oldest_pending_seconds'),
+    'default: 3600, high: 0, low: 0',
+    'the oldest is that which has been due for longest'
+);
+select is(
+    (
+        select value
+        from figure
+        where metric = 'cards_jobs_busiest_tenant_ratio'
+    ),
+    0.25::double precision,
+    'the busiest tenant has a quarter of the jobs that it may have pending'
 );
 
 select * from finish();

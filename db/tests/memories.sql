@@ -1,6 +1,6 @@
 begin;
 \ir helpers/tests.psql
-select plan(25);
+select plan(31);
 
 set local role cardbase_service;
 create temporary table made as
@@ -202,6 +202,58 @@ select is(
     ),
     'likes Tea',
     'a deleted memory''s row stays'
+);
+
+-- The job that computes the embedding comes with the write; without pgvector there is none.
+create function pg_temp.embedded()
+returns text
+language sql
+return (
+    select string_agg(concat_ws(' ', job.queue, job.status, job.user_id = tests.person('ben'), memory.content), ', ')
+    from app.jobs as job
+    inner join app.memories as memory on memory.id = (job.arguments ->> 'memory_id')::uuid
+    where job.kind = 'embed_memory'
+);
+create function pg_temp.expected(jobs text)
+returns text
+language sql
+return case when to_regclass('app.memory_embeddings') is not null then expected.jobs end;
+create function pg_temp.remembered(content text)
+returns uuid
+language sql
+return (
+    select (answer.body -> 'data' ->> 'id')::uuid
+    from api.create_memory(tests.tenant('acme'), tests.person('ben'), remembered.content) as answer
+);
+create function pg_temp.update_memory(content text, memory_type text)
+returns smallint
+language sql
+return (
+    select answer.status
+    from app.memories as memory
+    cross join lateral
+        api.update_memory(
+            memory.tenant_id, memory.user_id, memory.id, update_memory.content, update_memory.memory_type
+        ) as answer
+    where memory.user_id = tests.person('ben') and memory.content like 'embedded%'
+);
+delete from deployment.settings;
+select pg_temp.remembered('plain') is not null as is_stored;
+select is(pg_temp.embedded(), null, 'where no deploy has configured it, none is enqueued');
+insert into deployment.settings (name, value) values ('embed_memories', 'true'), ('tenant_pending_jobs', '1');
+select pg_temp.remembered('embedded') is not null as is_stored;
+select is(pg_temp.embedded(), pg_temp.expected('low pending t embedded'), 'a new memory brings its job along');
+select is(pg_temp.update_memory(null, 'other'), 200::smallint, 'an update of something else')
+union all
+select is(pg_temp.embedded(), pg_temp.expected('low pending t embedded'), 'brings none');
+select is(
+    pg_temp.update_memory('embedded again', null), 200::smallint, 'new content is stored, however many jobs are pending'
+)
+union all
+select is(
+    pg_temp.embedded(),
+    pg_temp.expected('low pending t embedded again, low pending t embedded again'),
+    'and brings its job along'
 );
 
 select * from finish();

@@ -1,6 +1,6 @@
 begin;
 \ir helpers/tests.psql
-select plan(44);
+select plan(42);
 
 -- The functions that sign users in: they see password hashes, or prove who somebody is by being called.
 create function tests.sign_in_functions()
@@ -44,16 +44,6 @@ end;
 
 select is_empty(
     $$
-    select pg_proc.oid::regprocedure
-    from pg_proc
-    where
-        pg_proc.pronamespace = 'api'::regnamespace
-        and not (pg_proc.prosecdef and pg_proc.proowner = 'cardbase_api'::regrole)
-    $$,
-    'every function of api runs as cardbase_api, whoever calls it'
-);
-select is_empty(
-    $$
     select
         pg_proc.oid::regprocedure,
         array_agg(acl.grantee::regrole::text order by acl.grantee::regrole::text)
@@ -84,28 +74,6 @@ select set_eq(
     ],
     'every function of api takes the tenant first, save for these: they look at no tenant''s rows'
 );
-select is_empty(
-    $$
-    select pg_proc.oid::regprocedure
-    from pg_proc
-    where
-        pg_proc.pronamespace = 'api'::regnamespace
-        and (pg_proc.proargnames [1] = 'tenant_id') is not true
-        and obj_description(pg_proc.oid, 'pg_proc') !~ '(^|\n)@internal *(\n|$)'
-    $$,
-    'no function that takes no tenant is offered over /rpc'
-);
-select is_empty(
-    $$
-    select pg_proc.oid::regprocedure
-    from pg_proc
-    where
-        pg_proc.pronamespace = 'api'::regnamespace
-        and pg_proc.proname = any(tests.sign_in_functions())
-        and obj_description(pg_proc.oid, 'pg_proc') !~ '(^|\n)@internal *(\n|$)'
-    $$,
-    'no function of sign-in is offered over /rpc'
-);
 select set_eq(
     $$
     select pg_proc.proname::text
@@ -116,17 +84,6 @@ select set_eq(
     $$,
     array['announcement_secret', 'as_csv', 'catalog', 'catalog_version', 'get_health'],
     'every function of api answers one api.reply, save for these, which are no product functions'
-);
-select is_empty(
-    $$
-    select pg_proc.oid::regprocedure
-    from pg_proc
-    where
-        pg_proc.pronamespace = 'api'::regnamespace
-        and pg_proc.pronargs > 0
-        and (pg_proc.proargnames is null or '' = any(pg_proc.proargnames) or pg_proc.proargmodes is not null)
-    $$,
-    'every parameter of a function of api goes in, and has a name'
 );
 select is_empty(
     $$
@@ -147,51 +104,59 @@ select is_empty(
     'schema api holds functions and their types, and no table, view or sequence'
 );
 
--- Functions of both schemas
+-- Functions of both schemas: none is like this
 
-select is_empty(
-    $$
-    select pg_proc.oid::regprocedure
-    from pg_proc
-    where
-        pg_proc.pronamespace in ('api'::regnamespace, 'app'::regnamespace)
-        and pg_proc.prosqlbody is null
-        and ('search_path=pg_catalog, pg_temp' = any(pg_proc.proconfig)) is not true
-    $$,
-    'every function pins its search_path, unless its names were looked up when it was made'
-);
-select is_empty(
-    $$
-    select pg_proc.oid::regprocedure
-    from pg_proc
-    where
-        pg_proc.pronamespace in ('api'::regnamespace, 'app'::regnamespace)
-        and pg_proc.prosecdef
-        and ('search_path=pg_catalog, pg_temp' = any(pg_proc.proconfig)) is not true
-    $$,
-    'every function that runs as its owner pins its search_path'
-);
-select is_empty(
-    $$
-    select pg_proc.oid::regprocedure
-    from pg_proc
-    where
-        pg_proc.pronamespace in ('api'::regnamespace, 'app'::regnamespace)
-        and coalesce(trim(obj_description(pg_proc.oid, 'pg_proc')), '') = ''
-    $$,
-    'every function is commented in the catalog'
-);
-select is_empty(
-    $$
-    select pg_proc.oid::regprocedure
-    from pg_proc
-    inner join pg_language on pg_language.oid = pg_proc.prolang
-    where
-        pg_proc.pronamespace in ('api'::regnamespace, 'app'::regnamespace)
-        and pg_language.lanname not in ('sql', 'plpgsql')
-    $$,
-    'every function is written in a trusted language'
-);
+select
+    is_empty(
+        format(
+            'select oid::regprocedure from pg_proc as routine where pronamespace = any(%L::regnamespace[]) and (%s)',
+            rule.schemas,
+            rule.fault
+        ),
+        rule.title
+    )
+from (
+    values
+    (
+        '{api}',
+        $$ not (prosecdef and proowner = 'cardbase_api'::regrole) $$,
+        'every function of api runs as cardbase_api, whoever calls it'
+    ),
+    (
+        '{api}',
+        $$
+        ((proargnames[1] = 'tenant_id') is not true or proname = any(tests.sign_in_functions()))
+        and obj_description(oid, 'pg_proc') !~ '(^|\n)@internal *(\n|$)'
+        $$,
+        'no function that takes no tenant, and none of sign-in, is offered over /rpc'
+    ),
+    (
+        '{api}',
+        $$ pronargs > 0 and (proargnames is null or '' = any(proargnames) or proargmodes is not null) $$,
+        'every parameter of a function of api goes in, and has a name'
+    ),
+    (
+        '{api, app}',
+        $$ (prosqlbody is null or prosecdef) and ('search_path=pg_catalog, pg_temp' = any(proconfig)) is not true $$,
+        'every function pins its search_path, unless it runs as its caller and was parsed when it was made'
+    ),
+    (
+        '{api, app}',
+        $$ coalesce(trim(obj_description(oid, 'pg_proc')), '') = '' $$,
+        'every function is commented in the catalog'
+    ),
+    (
+        '{api, app}',
+        $$
+        (
+            select lanname
+            from pg_language
+            where pg_language.oid = routine.prolang
+        ) not in ('sql', 'plpgsql')
+        $$,
+        'every function is written in a trusted language'
+    )
+) as rule (schemas, fault, title);
 select is_empty(
     $$
     select pg_proc.oid::regprocedure
@@ -217,6 +182,8 @@ select is_empty(
         pg_proc.pronamespace = 'app'::regnamespace
         and pg_proc.proowner <> case
             when not pg_proc.prosecdef then 'cardbase_owner'::regrole
+            -- It calls a function of api for a worker.
+            when pg_proc.proname = 'enqueue_notifications' then 'cardbase_api'::regrole
             when
                 pg_proc.proowner = any(
                     array[
@@ -243,6 +210,8 @@ select set_eq(
     $$
     values
     ('take_jobs', 'cardbase_worker'),
+    ('enqueue_notifications', 'cardbase_worker'),
+    ('find_notified_integrations', 'cardbase_worker'),
     ('finish_jobs', 'cardbase_worker'),
     ('find_ended_jobs', 'cardbase_worker'),
     ('recover_jobs', 'cardbase_worker'),
@@ -280,8 +249,8 @@ select is_empty(
             else 'cardbase_api'::regrole
         end
         and pg_proc.oid <> all(array['app.current_tenant_id()', 'app.current_user_id()']::regprocedure[])
-        -- What a search finds cards by, what is said where there are no embeddings, how much is purged at once, what queues
-        -- are called, and whether they are cared for; what announcements call a tenant, and what taking jobs begins with.
+        -- What a search finds cards by, what is said where there are no embeddings, what workers may not pass, what queues are
+        -- called, and whether jobs are carried out; what announcements call a tenant, and what taking jobs begins with.
         and (pg_proc.proname, acl.grantee) not in (
             ('card_text', 'cardbase_maintenance'::regrole),
             ('card_title', 'cardbase_maintenance'::regrole),
@@ -293,11 +262,14 @@ select is_empty(
             ('job_queues', 'cardbase_maintenance'::regrole),
             ('job_queues', 'cardbase_dispatcher'::regrole),
             ('promote_jobs', 'cardbase_dispatcher'::regrole),
+            ('lost_outcome', 'cardbase_dispatcher'::regrole),
+            ('setting', 'cardbase_maintenance'::regrole),
             ('announcement_key', 'cardbase_dispatcher'::regrole),
+            ('enqueue_notifications', 'cardbase_worker'::regrole),
             ('has_listeners', 'cardbase_dispatcher'::regrole),
             ('record_job_events', 'cardbase_dispatcher'::regrole),
             ('check_embeddings', 'cardbase_maintenance'::regrole),
-            ('check_maximum_rows', 'cardbase_maintenance'::regrole)
+            ('check_parameter', 'cardbase_maintenance'::regrole)
         )
     $$,
     'maintenance is for workers, every other private function for cardbase_api'
@@ -314,8 +286,71 @@ select function_privs_are(
     'maintenance can pass by policies that ask for the tenant'
 );
 
--- Tables
+-- Tables: none is like this
 
+select
+    is_empty(
+        format(
+            'select oid::regclass from pg_class as relation '
+            'where relnamespace = ''app''::regnamespace and relkind = any(%L) and (%s)',
+            rule.kinds,
+            rule.fault
+        ),
+        rule.title
+    )
+from (
+    values
+    (
+        '{r, p}',
+        $$ not (relrowsecurity and relforcerowsecurity) $$,
+        'row-level security is enabled and forced on every table'
+    ),
+    (
+        '{r, p, v, m, f, S}',
+        $$ relowner <> 'cardbase_owner'::regrole $$,
+        'every table is cardbase_owner''s'
+    ),
+    (
+        '{r, p}',
+        $$ coalesce(trim(obj_description(oid, 'pg_class')), '') = '' $$,
+        'every table is commented in the catalog'
+    ),
+    (
+        '{r, p}',
+        $$
+        not exists (
+            select
+            from pg_attribute
+            where
+                attrelid = relation.oid
+                and attname = 'tenant_id'
+                and not attisdropped
+                and attnotnull
+                and atttypid = 'uuid'::regtype
+        )
+        $$,
+        'every table has a tenant_id, a UUID that is never null'
+    ),
+    (
+        '{r, p}',
+        $$
+        not exists (
+            select
+            from pg_index
+            where indrelid = relation.oid and indisprimary
+        )
+        $$,
+        'every table has a primary key'
+    ),
+    (
+        '{v, m, f}',
+        $$
+        relkind <> 'v'
+        or not coalesce(reloptions && array['security_invoker=true', 'security_invoker=on'], false)
+        $$,
+        'no view leads past the policies of what it shows'
+    )
+) as rule (kinds, fault, title);
 select tables_are(
     'app',
     array['cards', 'card_usage', 'card_usage_totals', 'idempotency_store', 'credentials', 'login_attempts']
@@ -340,83 +375,6 @@ select set_eq(
     from unnest(tests.user_tables() || array['credentials', 'events', 'jobs']) as name
     $$,
     'a table whose rows are a user''s is held to the policy of such tables'
-);
-select is_empty(
-    $$
-    select pg_class.oid::regclass
-    from pg_class
-    where
-        pg_class.relnamespace = 'app'::regnamespace
-        and pg_class.relkind in ('r', 'p')
-        and not (pg_class.relrowsecurity and pg_class.relforcerowsecurity)
-    $$,
-    'row-level security is enabled and forced on every table'
-);
-select is_empty(
-    $$
-    select pg_class.oid::regclass
-    from pg_class
-    where
-        pg_class.relnamespace = 'app'::regnamespace
-        and pg_class.relkind in ('r', 'p', 'v', 'm', 'f', 'S')
-        and pg_class.relowner <> 'cardbase_owner'::regrole
-    $$,
-    'every table is cardbase_owner''s'
-);
-select is_empty(
-    $$
-    select pg_class.oid::regclass
-    from pg_class
-    where
-        pg_class.relnamespace = 'app'::regnamespace
-        and (
-            pg_class.relkind in ('m', 'f')
-            or (
-                pg_class.relkind = 'v'
-                and not coalesce(pg_class.reloptions && array['security_invoker=true', 'security_invoker=on'], false)
-            )
-        )
-    $$,
-    'no view leads past the policies of what it shows'
-);
-select is_empty(
-    $$
-    select pg_class.oid::regclass
-    from pg_class
-    where
-        pg_class.relnamespace = 'app'::regnamespace
-        and pg_class.relkind in ('r', 'p')
-        and coalesce(trim(obj_description(pg_class.oid, 'pg_class')), '') = ''
-    $$,
-    'every table is commented in the catalog'
-);
-select is_empty(
-    $$
-    select pg_class.oid::regclass
-    from pg_class
-    left join pg_attribute
-        on pg_attribute.attrelid = pg_class.oid and pg_attribute.attname = 'tenant_id' and not pg_attribute.attisdropped
-    where
-        pg_class.relnamespace = 'app'::regnamespace
-        and pg_class.relkind in ('r', 'p')
-        and (pg_attribute.attnotnull and pg_attribute.atttypid = 'uuid'::regtype) is not true
-    $$,
-    'every table has a tenant_id, a UUID that is never null'
-);
-select is_empty(
-    $$
-    select pg_class.oid::regclass
-    from pg_class
-    where
-        pg_class.relnamespace = 'app'::regnamespace
-        and pg_class.relkind in ('r', 'p')
-        and not exists (
-            select
-            from pg_index
-            where pg_index.indrelid = pg_class.oid and pg_index.indisprimary
-        )
-    $$,
-    'every table has a primary key'
 );
 select is_empty(
     $$
@@ -535,6 +493,13 @@ select set_eq(
         '{cardbase_maintenance}',
         'ALL',
         '((tenant_id = app.current_tenant_id()) AND (user_id = app.current_user_id()) AND (deleted_at IS NULL))',
+        null
+    ),
+    (
+        'user_preferences',
+        '{cardbase_maintenance}',
+        'SELECT',
+        '((tenant_id = app.current_tenant_id()) AND (user_id = app.current_user_id()))',
         null
     ),
     ('jobs', '{cardbase_dispatcher}', 'ALL', 'true', 'true'),
@@ -796,9 +761,15 @@ select set_eq(
         'integrations',
         'cardbase_maintenance',
         'SELECT',
-        'deleted_at, encrypted_settings, id, last_synced_at, tenant_id, user_id'
+        'deleted_at, encrypted_settings, id, last_synced_at, setting_names, tenant_id, user_id'
     ),
     ('integrations', 'cardbase_maintenance', 'UPDATE', 'last_synced_at, sync_error'),
+    (
+        'user_preferences',
+        'cardbase_maintenance',
+        'SELECT',
+        'email_notifications, push_notifications, tenant_id, user_id'
+    ),
     (
         'users',
         'cardbase_finder',
@@ -816,7 +787,7 @@ select set_eq(
     ('workers', 'cardbase_dispatcher', 'UPDATE', 'alive_since, expires_at, last_seen_at, queues, slots'),
     ('pending_jobs', 'cardbase_api', 'SELECT', 'id, tenant_id'),
     ('pending_jobs', 'cardbase_dispatcher', 'UPDATE', 'is_ready'),
-    ('pending_jobs', 'cardbase_maintenance', 'SELECT', 'priority, run_at'),
+    ('pending_jobs', 'cardbase_maintenance', 'SELECT', 'priority, run_at, tenant_id'),
     ('dispatch_turn', 'cardbase_dispatcher', 'UPDATE', 'tenant_id'),
     ('schedules', 'cardbase_dispatcher', 'UPDATE', 'last_run_at'),
     ('events', 'cardbase_maintenance', 'SELECT', 'created_at, event_id, tenant_id, transaction_id'),

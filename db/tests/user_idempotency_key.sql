@@ -1,6 +1,6 @@
 begin;
 \ir helpers/tests.psql
-select plan(6);
+select plan(7);
 
 select isnt(
     app.user_idempotency_key('aaaaaaaa-0000-0000-0000-00000000000a', 'key'),
@@ -27,6 +27,8 @@ select is(
     repeat('x', 256),
     'a key that is too long stays so, to be refused'
 );
+
+select is(app.user_idempotency_key(null, '"key"'), '"key"', 'a key of no user stays as it is');
 
 select * from finish();
 rollback;

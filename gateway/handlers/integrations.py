@@ -1,7 +1,7 @@
 """Integrations: their settings are encrypted before the database gets them, and never shown again."""
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -18,6 +18,8 @@ MAXIMUM_BYTES: Final = 65_536
 """Of an integration's settings, as JSON."""
 WEBHOOK: Final = "webhook"
 """The provider of integrations that webhooks are sent to."""
+Channels = list[Literal["push", "email"]]
+"""Of its user's notifications, what an integration wants."""
 
 
 class Integrations:
@@ -50,16 +52,22 @@ class Integrations:
 
     def _check(self, provider: str | None, settings: Mapping[str, msgspec.Raw]) -> None:
         """Rejects settings that no job could use, which would only fail much later. Raises ApiError."""
-        if provider == WEBHOOK or "url" in settings:
+        receives = provider == WEBHOOK or "notifications" in settings
+        if receives or "url" in settings:
             try:
                 self._http_client.check(_text(settings, "url"))
             except AddressRefused as error:
                 raise invalid("settings.url", str(error)) from None
-        if provider == WEBHOOK:
+        if receives:
             try:
                 signing_key(_text(settings, "secret"))
             except ValueError as error:
                 raise invalid("settings.secret", str(error)) from None
+        if "notifications" in settings:
+            try:
+                msgspec.json.decode(settings["notifications"], type=Channels)
+            except msgspec.ValidationError:
+                raise invalid("settings.notifications", 'Expected an array of "push" and "email".') from None
 
     def _encrypted(
         self, request: HandlerRequest, provider: str | None, settings: Mapping[str, msgspec.Raw]

@@ -48,6 +48,21 @@ class RequestLine(msgspec.Struct, omit_defaults=True):
     """The traceback of a 500, without values."""
 
 
+class OnceAMinute(logging.Filter):
+    """Drops a logger's messages that it logged within the last minute: for what is retried until it succeeds."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._logged_at: dict[str, float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the message is logged."""
+        is_due = record.created >= self._logged_at.get(record.msg, 0) + 60
+        if is_due:
+            self._logged_at[record.msg] = record.created
+        return is_due
+
+
 class _Output:
     """Writes lines to a stream, all those of one iteration of the event loop together."""
 

@@ -234,7 +234,7 @@ class Metrics:
                 raise ValueError
             labels = sorted(measure.labels)
             self._counters[name] = Counter(name, "As functions count it.", labels, registry=self._registry)
-        values = tuple((label, self._label_value(name, label, value)) for label, value in measure.labels.items())
+        values = tuple([(label, self._label_value(name, label, value)) for label, value in measure.labels.items()])
         self._of_measure(name, values).inc(measure.times)
 
     def _find_of_measure(self, name: str, values: tuple[tuple[str, str], ...]) -> Counter:

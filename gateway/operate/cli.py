@@ -8,15 +8,16 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from shutil import which
-from typing import TYPE_CHECKING
 from uuid import UUID
 
 import click
 
+from gateway.operate.deploy import DeployError
+from gateway.operate.deploy import deploy as deploy_to
+from gateway.operate.doctor import examine
+from gateway.operate.embedded import EmbeddedDatabase, EmbeddedError, running
+from gateway.services.embedder import EmbeddingError, MiniLM
 from gateway.settings import Settings, SettingsError, load_settings
-
-if TYPE_CHECKING:
-    from gateway.operate.embedded import EmbeddedDatabase
 
 BANNER = """
 cardbase is running.
@@ -37,10 +38,6 @@ class _Group(click.Group):
     """Commands whose expected failures are one line, without a traceback."""
 
     def invoke(self, context: click.Context) -> object:
-        from gateway.operate.deploy import DeployError
-        from gateway.operate.embedded import EmbeddedError
-        from gateway.services.embedder import EmbeddingError
-
         try:
             return super().invoke(context)
         except (SettingsError, DeployError, EmbeddedError, EmbeddingError) as error:
@@ -63,21 +60,16 @@ def _settings_with_keys(*, make: bool) -> Settings:
 
 
 @contextmanager
-def _embedded_database(settings: Settings) -> Iterator["EmbeddedDatabase"]:
+def _embedded_database(settings: Settings) -> Iterator[EmbeddedDatabase]:
     """The embedded database, started and deployed to."""
-    from gateway.operate.deploy import deploy
-    from gateway.operate.embedded import running
-
     with running(settings.data_folder) as database:
-        asyncio.run(deploy(database.url(), settings=settings))
+        asyncio.run(deploy_to(database.url(), settings=settings))
         yield database
 
 
 @contextmanager
 def _deployer_url(settings: Settings) -> Iterator[str]:
     """The database to deploy to: DEPLOY_DATABASE_URL, or else the embedded one, started."""
-    from gateway.operate.embedded import running
-
     if settings.deploy_database_url is not None:
         yield settings.deploy_database_url
     else:
@@ -91,9 +83,7 @@ def _worker_url(settings: Settings) -> Iterator[str]:
     if settings.worker_database_url is not None:
         yield settings.worker_database_url
     elif settings.database_url is not None:
-        raise SettingsError(
-            "WORKER_DATABASE_URL must be set, as DATABASE_URL is: the same database, as cardbase_worker"
-        )
+        raise SettingsError("WORKER_DATABASE_URL must be set, as DATABASE_URL is, with the role cardbase_worker")
     else:
         with _embedded_database(settings) as database:
             yield database.url("cardbase_worker")
@@ -131,9 +121,8 @@ def serve(has_worker: bool | None) -> None:
     with ExitStack() as stack:
         if settings.database_url is None:
             database = stack.enter_context(_embedded_database(settings))
-            url, service_url, worker_url = map(
-                database.url, ("cardbase_gateway", "cardbase_service", "cardbase_worker")
-            )
+            roles = ("cardbase_gateway", "cardbase_service", "cardbase_worker")
+            url, service_url, worker_url = map(database.url, roles)
         else:
             url, service_url = settings.database_url, "as cardbase_service, at your DATABASE_URL"
             worker_url = stack.enter_context(_worker_url(settings)) if has_worker else ""
@@ -161,13 +150,12 @@ def deploy(check: bool, everything: bool) -> None:
     With --check, exit status 1 means that something would change. GATEWAY_DATABASE_PASSWORD,
     SERVICE_DATABASE_PASSWORD and WORKER_DATABASE_PASSWORD become the passwords of those roles.
     """
-    from gateway.operate.deploy import deploy as run
     from gateway.operate.role_passwords import set_passwords, wanted_passwords
 
     settings = load_settings(os.environ)
     passwords = wanted_passwords(settings)
     with _deployer_url(settings) as url:
-        lines = asyncio.run(run(url, check=check, everything=everything, settings=settings))
+        lines = asyncio.run(deploy_to(url, check=check, everything=everything, settings=settings))
         if passwords and not check and settings.deploy_database_url is not None:
             asyncio.run(set_passwords(url, passwords))
     for line in lines:
@@ -184,8 +172,6 @@ def doctor() -> None:
     Exit status 1 means that something is wrong. Reads DEPLOY_DATABASE_URL, or else the embedded database; changes
     nothing.
     """
-    from gateway.operate.doctor import examine
-
     with _deployer_url(load_settings(os.environ)) as url:
         findings = asyncio.run(examine(url))
     for finding in findings:
@@ -195,21 +181,37 @@ def doctor() -> None:
         sys.exit(1)
 
 
+def _queues(_: click.Context, __: click.Parameter, text: str) -> list[str]:
+    """The queues in a comma-separated list; high_priority and low_priority are other names of high and low."""
+    from gateway.worker.loop import QUEUES
+
+    queues = [name.strip().removesuffix("_priority") for name in text.split(",")]
+    if unknown := [name for name in queues if name not in QUEUES]:
+        raise click.BadParameter(f"{unknown[0]!r} is not one of {', '.join(QUEUES)}.")
+    return queues
+
+
 @main.command()
+@click.option(
+    "--queues",
+    default="high,default,low",
+    show_default=True,
+    callback=_queues,
+    help="The queues whose jobs it runs, comma-separated.",
+)
 @click.option("--once", is_flag=True, help="Do the maintenance that is due, and exit.")
 @click.option("--beside-gateway", is_flag=True, hidden=True, help="Exit at the end of standard input.")
-def worker(once: bool, beside_gateway: bool) -> None:
+def worker(queues: list[str], once: bool, beside_gateway: bool) -> None:
     """Run jobs, and keep the database tidy: remove what has expired, and old usage events and jobs.
 
     Connects to WORKER_DATABASE_URL, as cardbase_worker, or else to the embedded PostgreSQL under .cardbase/.
     """
-    from gateway.worker.process import work, work_beside, work_once
+    from gateway.worker.process import work, work_once
 
     settings = load_settings(os.environ)
     with _worker_url(settings) as url:
         if not once:
-            run = work_beside if beside_gateway else work
-            run(settings, url)
+            work(settings, url, queues, ends_with_input=beside_gateway)
             return
         done = work_once(settings, url)
     if done is None:
@@ -230,7 +232,6 @@ def embed(tenant_id: UUID) -> None:
     from rich.console import Console
     from rich.progress import Progress, TextColumn
 
-    from gateway.services.embedder import MiniLM
     from gateway.worker.embed_memories import embed_memories
 
     settings = load_settings(os.environ)

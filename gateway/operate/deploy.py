@@ -18,6 +18,7 @@ import asyncpg
 from gateway.database.connect import Connection, connect
 from gateway.errors import DATABASE_ERRORS
 from gateway.operate.db_files import DEFAULT_SOURCE, DeployError, File, Tree, read_tree
+from gateway.services import embedder
 from gateway.settings import Settings
 
 __all__ = ["ADVISORY_LOCK", "DEFAULT_SOURCE", "OLDEST_SERVER", "DeployError", "connect_as_deployer", "deploy"]
@@ -27,8 +28,6 @@ ADVISORY_LOCK: Final = 0x6361726462617365  # "cardbase"
 LOCK_TIMEOUT: Final = "10s"
 """How long a file may wait for a lock on a table: all other queries on that table wait behind it."""
 
-SETTINGS: Final = ("tenant_pending_jobs",)
-"""The settings that functions in the database depend on."""
 _ATTEMPTS: Final = 8
 # Roles are shared by all databases of a cluster but locks are not, so deploys into two of its databases can collide:
 # serialization failure, deadlock, and the catalog's "tuple concurrently updated".
@@ -257,12 +256,14 @@ async def _set_up(connection: Connection, files: list[File]) -> list[str]:
 
 async def _write_settings(connection: Connection, settings: Settings) -> list[str]:
     """Writes the settings that functions depend on (app.setting); returns a line for each that changed."""
+    embeds = embedder.is_installed() if settings.embed_memories is None else settings.embed_memories
+    values = {"tenant_pending_jobs": settings.tenant_pending_jobs, "embed_memories": embeds}
     changed = await connection.fetch(
         "insert into deployment.settings as written (name, value)"
         " select key, value from jsonb_each($1::text::jsonb)"
         " on conflict (name) do update set value = excluded.value where written.value <> excluded.value"
         " returning name, value",
-        json.dumps({name: getattr(settings, name) for name in SETTINGS}),
+        json.dumps(values),
     )
     return [f"setting {row['name']}: now {row['value']}" for row in changed]
 

@@ -160,21 +160,13 @@ class _Postmaster(NamedTuple):
     socket_folder: Path
 
 
-@dataclass(frozen=True)
 class _Cluster:
     """The data in one folder and its server. All methods need start.lock to be held."""
 
-    folder: Path
-    programs: Path
-    account: Account
-
-    @property
-    def data(self) -> Path:
-        return self.folder / "postgres"
-
-    @property
-    def log(self) -> Path:
-        return self.folder / "postgres.log"
+    def __init__(self, folder: Path, programs: Path, account: Account) -> None:
+        self.folder, self.programs, self.account = folder, programs, account
+        self.data = folder / "postgres"
+        self.log = folder / "postgres.log"
 
     def create(self, start_lock: int) -> None:
         """Creates the cluster unless it exists.
@@ -257,7 +249,7 @@ class _Cluster:
         if self.log.exists() and self.log.stat().st_size > LOG_BYTES:
             self.log.rename(self.log.with_suffix(".log.old"))
         options = {"unix_socket_directories": f'"{socket_folder}"', **settings}
-        with open(self.log, "ab", opener=_owner_only) as log:
+        with open(self.log, "ab", opener=lambda path, flags: os.open(path, flags, 0o600)) as log:
             log_start = log.tell()
             # The shell ends at once, so the server is nobody's child: the last user stops it.
             self.account.run(
@@ -325,10 +317,6 @@ class _Cluster:
             lines = log.read().decode(errors="replace").splitlines()
         fatal = [line.partition("FATAL:")[2].strip() for line in lines if "FATAL:" in line]
         return fatal[-1] if fatal else last_line("\n".join(lines)) or f"see {self.log}"
-
-
-def _owner_only(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
 
 
 def _peer(connection: socket.socket, written: int) -> int:

@@ -8,8 +8,8 @@ import msgspec
 from msgspec import Meta, Raw
 
 CARD_TYPES: Final = ("company", "audience", "voice", "insight")
-"""For the document and for metrics that start at zero. The database decides, by app.card_types()."""
-CardType = Annotated[str, Meta(description="Kind of the card.", extra_json_schema={"enum": list(CARD_TYPES)})]
+"""For the OpenAPI document, and for metrics that start at zero. What counts is app.card_types() in the database."""
+CardType = Annotated[str, Meta(description="The card's type.", extra_json_schema={"enum": list(CARD_TYPES)})]
 Content = Annotated[
     Raw,
     Meta(
@@ -17,7 +17,7 @@ Content = Annotated[
         extra_json_schema={"type": "object", "additionalProperties": True},
     ),
 ]
-CreatedBy = Annotated[str, Meta(max_length=255, pattern=r"^[^\x00]*$", description="Who made it.")]
+CreatedBy = Annotated[str, Meta(max_length=255, pattern=r"^[^\x00]*$", description="Who created it.")]
 SourceSessionId = Annotated[UUID, Meta(description="The onboarding session it comes from.")]
 Time = Annotated[datetime, Meta(tz=True)]
 ContentHash = Annotated[str, Meta(pattern="^[0-9a-f]{64}$", description="SHA-256 of the content's canonical text.")]
@@ -27,13 +27,13 @@ JSON_TEXT = Meta(
     extra={"json": True},
     extra_json_schema={"contentMediaType": "application/json", "contentSchema": {"type": "object"}},
 )
-"""A query parameter that is the text of a JSON object."""
+"""A query parameter whose text is a JSON object."""
 PageLimit = Annotated[int, Meta(ge=1, le=1000, description="Items on a page.")]
-Cursor = Annotated[str, Meta(pattern="^[A-Za-z0-9_-]+$", description="next_cursor of the page before.")]
+Cursor = Annotated[str, Meta(pattern="^[A-Za-z0-9_-]+$", description="next_cursor of the previous page.")]
 
 
 def _nothing() -> Raw:
-    """A document that was left out: the same as a null one."""
+    """The default of a document that was left out: the same as null."""
     return Raw(b"null")
 
 
@@ -55,7 +55,7 @@ class CreateCards(msgspec.Struct):
 
 
 class UpdateCard(msgspec.Struct):
-    """What to change of a card; what is left out stays as it is. Content is replaced as a whole."""
+    """Changes to a card; fields left out stay as they are. Content is replaced as a whole."""
 
     content: Content = msgspec.field(default_factory=_nothing)
     source_session_id: SourceSessionId | None = None
@@ -68,10 +68,10 @@ class ListCards(msgspec.Struct):
     source_session_id: Annotated[UUID, Meta(description="Only cards of this session.")] | None = None
     created_by: CreatedBy | None = None
     contains: Annotated[str, JSON_TEXT, Meta(description="Only cards whose content contains this.")] | None = None
-    include_deleted: Annotated[bool, Meta(description="Deleted cards, too.")] = False
+    include_deleted: Annotated[bool, Meta(description="Include deleted cards.")] = False
     limit: PageLimit = 50
     cursor: Cursor | None = None
-    count: Annotated[Literal["exact"], Meta(description="Answer the total, too.")] | None = None
+    count: Annotated[Literal["exact"], Meta(description="Return the total, too.")] | None = None
 
 
 class ListUsage(msgspec.Struct):
@@ -82,7 +82,7 @@ class ListUsage(msgspec.Struct):
 
 
 class RetrieveCards(msgspec.Struct):
-    """Ids of the cards to get."""
+    """Ids of the cards to return."""
 
     card_ids: Annotated[list[UUID], Meta(min_length=1, max_length=1000)]
 
@@ -127,14 +127,14 @@ class CreatedCards(msgspec.Struct):
 
 
 class RetrievedCards(msgspec.Struct):
-    """The cards found, in the order asked, each once, and the ids of those that are not there."""
+    """The cards found, in the requested order, each once, and the ids of those not found."""
 
     cards: list[Card]
     missing_ids: list[UUID]
 
 
 class CardPage(msgspec.Struct):
-    """Cards, newest first. next_cursor is null on the last page; total is there when count=exact was asked for."""
+    """Cards, newest first. next_cursor is null on the last page; total is present with count=exact."""
 
     cards: list[Card]
     next_cursor: str | None

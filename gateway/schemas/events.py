@@ -10,7 +10,7 @@ from gateway.schemas.cards import Time
 
 
 class FollowEvents(msgspec.Struct):
-    """Which events, and from where on."""
+    """Which events, and where to start."""
 
     types: (
         Annotated[
@@ -28,7 +28,7 @@ class FollowEvents(msgspec.Struct):
             str,
             Meta(
                 max_length=100,
-                description="Go on after this event; the header Last-Event-ID comes first. Without: from now on.",
+                description="Continue after this event. The header Last-Event-ID takes precedence. Default: now.",
             ),
         ]
         | None

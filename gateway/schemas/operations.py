@@ -18,7 +18,7 @@ class Services(msgspec.Struct):
 
 
 class Health(msgspec.Struct):
-    """Whether the service works. degraded: it does, but not all of it. uptime is in seconds."""
+    """Whether the service works; degraded: only in part. uptime is in seconds."""
 
     status: Literal["healthy", "degraded", "unhealthy"]
     database: ServiceState
@@ -30,7 +30,7 @@ class Health(msgspec.Struct):
 
 
 class Ready(msgspec.Struct):
-    """Whether requests can be answered now."""
+    """Whether the service can serve requests now."""
 
     ready: bool
 
@@ -42,7 +42,7 @@ class Info(msgspec.Struct):
     features_enabled: tuple[str, ...]
     environment: str
     catalog_version: int | None
-    """The deploy whose functions /rpc calls; null before it has read them."""
+    """The deploy whose functions /rpc calls; null until they have been read."""
 
 
 class Error(msgspec.Struct):

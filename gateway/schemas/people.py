@@ -14,7 +14,7 @@ Email = Annotated[
     Meta(
         max_length=254,
         pattern=r"^[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*$",
-        description="In whatever case; one user's among all tenants.",
+        description="Case doesn't matter; unique among all tenants.",
     ),
 ]
 NewPassword = Annotated[str, Meta(min_length=8, max_length=1024)]
@@ -23,11 +23,11 @@ Name = Annotated[str, Meta(min_length=1, max_length=100, pattern=NO_NUL)]
 AvatarUrl = Annotated[str, Meta(max_length=2048, pattern="^https?://[!-~]+$")]
 Theme = Literal["light", "dark", "system"]
 Language = Annotated[str, Meta(max_length=35, pattern="^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*$")]
-RefreshToken = Annotated[str, Meta(max_length=200, description="As it was answered; good for one exchange.")]
+RefreshToken = Annotated[str, Meta(max_length=200, description="As it was returned; can be exchanged once.")]
 
 
 class User(msgspec.Struct):
-    """A user, as the user sees it."""
+    """A user, as that user sees it."""
 
     id: UUID
     tenant_id: UUID
@@ -41,7 +41,7 @@ class User(msgspec.Struct):
 
 
 class UpdateUser(msgspec.Struct):
-    """What to change of the caller's profile; what is left out stays as it is, null empties."""
+    """Changes to the caller's profile; fields left out stay as they are, null clears a field."""
 
     display_name: Name | UnsetType | None = UNSET
     avatar_url: AvatarUrl | UnsetType | None = UNSET
@@ -50,7 +50,7 @@ class UpdateUser(msgspec.Struct):
 
 
 class FoundUser(msgspec.Struct):
-    """A user, as the others of the tenant see it."""
+    """A user, as others in the tenant see it."""
 
     id: UUID
     display_name: Name | None
@@ -58,7 +58,7 @@ class FoundUser(msgspec.Struct):
 
 
 class SearchUsers(msgspec.Struct):
-    """Whom to look for."""
+    """Users to search for."""
 
     q: Annotated[
         str,
@@ -66,14 +66,14 @@ class SearchUsers(msgspec.Struct):
             min_length=1,
             max_length=100,
             pattern=r"^[^\x00]*[^\x00\s][^\x00]*$",
-            description="The beginning of a name or an email address, or a name not quite spelled so.",
+            description="The beginning of a name or email address, or a name with a similar spelling.",
         ),
     ]
     limit: Annotated[int, Meta(ge=1, le=50)] = 10
 
 
 class Preferences(msgspec.Struct):
-    """What a user prefers."""
+    """A user's preferences."""
 
     theme: Theme
     language: Language
@@ -82,7 +82,7 @@ class Preferences(msgspec.Struct):
 
 
 class UpdatePreferences(msgspec.Struct):
-    """What to change of the caller's preferences; what is left out stays as it is."""
+    """Changes to the caller's preferences; fields left out stay as they are."""
 
     theme: Theme | UnsetType = UNSET
     language: Language | UnsetType = UNSET
@@ -91,16 +91,18 @@ class UpdatePreferences(msgspec.Struct):
 
 
 class Register(msgspec.Struct):
-    """A new user: of a new tenant, or of the caller's own, which tenant_id then names."""
+    """A new user: of a new tenant, or of the caller's tenant, which tenant_id then names."""
 
     email: Email
     password: NewPassword
     display_name: Name | None = None
-    tenant_id: Annotated[UUID, Meta(description="Needs a token of this tenant. Left out: a new tenant.")] | None = None
+    tenant_id: Annotated[UUID, Meta(description="Requires a token of this tenant. Left out: a new tenant.")] | None = (
+        None
+    )
 
 
 class Login(msgspec.Struct):
-    """Who signs in."""
+    """Credentials to sign in with."""
 
     email: Annotated[str, Meta(max_length=254, pattern=NO_NUL)]
     password: Password
@@ -119,10 +121,10 @@ class Logout(msgspec.Struct):
 
 
 class SignedIn(msgspec.Struct):
-    """A user who is signed in."""
+    """A signed-in user, and the user's tokens."""
 
     user: User
     access_token: str
     refresh_token: str
     token_type: Literal["bearer"]
-    expires_in: Annotated[int, Meta(ge=1, description="Seconds that the access token is good for.")]
+    expires_in: Annotated[int, Meta(ge=1, description="Lifetime of the access token in seconds.")]

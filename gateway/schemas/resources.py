@@ -17,17 +17,17 @@ Metadata = Annotated[
 ]
 LongText = Annotated[str, Meta(min_length=1, max_length=100_000, pattern=NO_NUL)]
 Title = Annotated[str, Meta(min_length=1, max_length=500, pattern=NO_NUL)]
-MemoryType = Annotated[str, Meta(min_length=1, max_length=50, pattern=NO_NUL, description="Of what kind it is.")]
+MemoryType = Annotated[str, Meta(min_length=1, max_length=50, pattern=NO_NUL, description="Kind of memory.")]
 Role = Literal["user", "assistant", "system", "tool"]
 TaskStatus = Literal["pending", "in_progress", "completed", "cancelled"]
 Priority = Literal["low", "medium", "high", "urgent"]
 Description = Annotated[str, Meta(min_length=1, max_length=20_000, pattern=NO_NUL)]
-Provider = Annotated[str, Meta(min_length=1, max_length=100, pattern=NO_NUL, description="The other service.")]
-SearchText = Annotated[str, Meta(max_length=1000, pattern=NO_NUL, description="Only those with this text in them.")]
+Provider = Annotated[str, Meta(min_length=1, max_length=100, pattern=NO_NUL, description="Name of the other service.")]
+SearchText = Annotated[str, Meta(max_length=1000, pattern=NO_NUL, description="Only those that contain this text.")]
 
 
 class Success(msgspec.Struct, Generic[Shape]):
-    """What was asked for."""
+    """A successful response."""
 
     success: Literal[True]
     data: Shape
@@ -35,7 +35,7 @@ class Success(msgspec.Struct, Generic[Shape]):
 
 
 class PageMeta(msgspec.Struct):
-    """Which page it is, and how many there are."""
+    """Which page this is, and how many there are."""
 
     page: Annotated[int, Meta(ge=1)]
     per_page: Annotated[int, Meta(ge=1)]
@@ -52,7 +52,7 @@ class Page(msgspec.Struct, Generic[Shape]):
 
 
 class PageQuery(msgspec.Struct):
-    """Which page of a list. per_page: how many items fit on it; DEFAULT_PAGE_SIZE, and at most MAX_PAGE_SIZE."""
+    """Which page of a list. per_page: items on a page; DEFAULT_PAGE_SIZE if left out, at most MAX_PAGE_SIZE."""
 
     page: Annotated[int, Meta(ge=1, le=2_147_483_647)] = 1
     per_page: Annotated[int, Meta(ge=1)] | None = None
@@ -70,7 +70,7 @@ class Memory(msgspec.Struct):
 
 
 class CreateMemory(msgspec.Struct):
-    """A memory to keep."""
+    """A memory to store."""
 
     content: LongText
     memory_type: MemoryType | UnsetType = UNSET
@@ -78,7 +78,7 @@ class CreateMemory(msgspec.Struct):
 
 
 class UpdateMemory(msgspec.Struct):
-    """What to change of a memory; what is left out stays as it is."""
+    """Changes to a memory; fields left out stay as they are."""
 
     content: LongText | UnsetType = UNSET
     memory_type: MemoryType | UnsetType = UNSET
@@ -98,21 +98,21 @@ class Conversation(msgspec.Struct):
     id: UUID
     title: Title | None
     metadata: Metadata
-    message_count: Annotated[int, Meta(ge=0, description="Messages ever taken in.")]
+    message_count: Annotated[int, Meta(ge=0, description="Messages ever added.")]
     last_message_at: Time | None
     created_at: Time
     updated_at: Time
 
 
 class CreateConversation(msgspec.Struct):
-    """A conversation to begin."""
+    """A conversation to start."""
 
     title: Title | UnsetType | None = UNSET
     metadata: Metadata | UnsetType = UNSET
 
 
 class UpdateConversation(msgspec.Struct):
-    """What to change of a conversation; what is left out stays as it is, null empties."""
+    """Changes to a conversation; fields left out stay as they are, null clears a field."""
 
     title: Title | UnsetType | None = UNSET
     metadata: Metadata | UnsetType = UNSET
@@ -129,7 +129,7 @@ class Message(msgspec.Struct):
 
     id: UUID
     conversation_id: UUID
-    position: Annotated[int, Meta(ge=1, description="Counts the messages of a conversation.")]
+    position: Annotated[int, Meta(ge=1, description="Number of the message in its conversation.")]
     role: Role
     content: LongText
     metadata: Metadata
@@ -146,7 +146,7 @@ class MessageInput(msgspec.Struct, omit_defaults=True):
 
 
 class CreateMessages(msgspec.Struct):
-    """Either messages, 1 to 1,000 in their order; or role, content and metadata of a single one."""
+    """Either messages, 1 to 1,000 in order; or role, content and metadata of a single one."""
 
     messages: Annotated[list[MessageInput], Meta(min_length=1, max_length=1000)] | UnsetType = UNSET
     role: Role | UnsetType = UNSET
@@ -155,7 +155,7 @@ class CreateMessages(msgspec.Struct):
 
 
 class UpdateMessage(msgspec.Struct):
-    """What to change of a message; what is left out stays as it is."""
+    """Changes to a message; fields left out stay as they are."""
 
     content: LongText | UnsetType = UNSET
     metadata: Metadata | UnsetType = UNSET
@@ -165,11 +165,11 @@ class ListMessages(PageQuery):
     """Filter, order and page of a list of messages."""
 
     role: Role | None = None
-    order: Annotated[Literal["asc", "desc"], Meta(description="desc: the last message first.")] = "asc"
+    order: Annotated[Literal["asc", "desc"], Meta(description="desc: the latest message first.")] = "asc"
 
 
 class Task(msgspec.Struct):
-    """What a user has to do."""
+    """A task of a user."""
 
     id: UUID
     title: Title
@@ -182,7 +182,7 @@ class Task(msgspec.Struct):
 
 
 class CreateTask(msgspec.Struct):
-    """A task to do."""
+    """A task to create."""
 
     title: Title
     description: Description | UnsetType | None = UNSET
@@ -192,7 +192,7 @@ class CreateTask(msgspec.Struct):
 
 
 class UpdateTask(msgspec.Struct):
-    """What to change of a task; what is left out stays as it is, null empties."""
+    """Changes to a task; fields left out stay as they are, null clears a field."""
 
     title: Title | UnsetType = UNSET
     description: Description | UnsetType | None = UNSET
@@ -210,22 +210,22 @@ class ListTasks(PageQuery):
 
 ProviderSettings = Annotated[
     dict[Annotated[str, Meta(min_length=1, max_length=100, pattern=NO_NUL)], Raw],
-    Meta(max_length=100, description="Settings and secrets. They are kept encrypted, and never shown again."),
+    Meta(max_length=100, description="Settings and secrets. They are stored encrypted, and never returned."),
 ]
 
 
 class Integration(msgspec.Struct):
-    """A user's account at another service. Of its settings only the names are shown."""
+    """A user's account at another service. Only the names of its settings are returned."""
 
     id: UUID
     provider: Provider
     setting_names: list[str]
     sync_status: Annotated[
         Literal["succeeded", "failed"] | None,
-        Meta(description="What the last job sync_integration found; null: there was none."),
+        Meta(description="Outcome of the last sync_integration job; null if there was none."),
     ]
     sync_error: Annotated[str | None, Meta(description="Why it failed.")]
-    last_synced_at: Annotated[Time | None, Meta(description="When one last succeeded.")]
+    last_synced_at: Annotated[Time | None, Meta(description="When such a job last succeeded.")]
     created_at: Time
     updated_at: Time
 
@@ -238,7 +238,7 @@ class CreateIntegration(msgspec.Struct):
 
 
 class UpdateIntegration(msgspec.Struct):
-    """What to change of an integration; what is left out stays as it is. Settings are replaced as a whole."""
+    """Changes to an integration; fields left out stay as they are. Settings are replaced as a whole."""
 
     provider: Provider | UnsetType = UNSET
     settings: ProviderSettings | UnsetType = UNSET

@@ -10,7 +10,7 @@ from gateway.schemas.cards import Time
 
 SearchMode = Annotated[
     Literal["text", "hybrid"],
-    Meta(description="text: by words and names. hybrid: memories also by nearness in meaning."),
+    Meta(description="text: by words and names. hybrid: memories also by similarity of meaning."),
 ]
 MatchType = Literal["memory", "message", "task", "card"]
 
@@ -24,7 +24,7 @@ class Search(msgspec.Struct):
             min_length=1,
             max_length=500,
             pattern=r"^[^\x00]*[^\x00\s][^\x00]*$",
-            description='Words, all of which must be there; "phrases"; or between two of them; -words that must not.',
+            description='Words that must all occur; "phrases"; or between alternatives; -words that must not occur.',
         ),
     ]
     types: (
@@ -38,19 +38,21 @@ class Search(msgspec.Struct):
         ]
         | None
     ) = None
-    limit: Annotated[int, Meta(ge=1, le=100, description="Matches at most.")] = 20
+    limit: Annotated[int, Meta(ge=1, le=100, description="Maximum number of matches.")] = 20
     mode: SearchMode = "text"
 
 
 class Match(msgspec.Struct):
-    """What was found: by which part of its text, and how well."""
+    """A match: where in the text, and how good it is."""
 
     type: MatchType
     id: UUID
     title: Annotated[str | None, Meta(description="A task's title, a card's name; null where there is none.")]
-    snippet: Annotated[str, Meta(description="The part of the text that was found, as plain text.")]
-    highlight: Annotated[str, Meta(description="The same as HTML: the words found are marked, all else is escaped.")]
-    rank: Annotated[float, Meta(description="The best first. Ranks compare within one answer.")]
+    snippet: Annotated[str, Meta(description="The matching part of the text, as plain text.")]
+    highlight: Annotated[
+        str, Meta(description="The same as HTML: matching words are marked, everything else is escaped.")
+    ]
+    rank: Annotated[float, Meta(description="The best first. Ranks are comparable only within one response.")]
     created_at: Time
 
 
@@ -60,11 +62,11 @@ class SearchMeta(msgspec.Struct):
     mode: SearchMode
     types: list[Literal["memories", "messages", "tasks", "cards"]]
     limit: Annotated[int, Meta(ge=1)]
-    count: Annotated[int, Meta(ge=0, description="Matches in this answer.")]
+    count: Annotated[int, Meta(ge=0, description="Matches in this response.")]
 
 
 class Matches(msgspec.Struct):
-    """What was found, the best first."""
+    """Matches, the best first."""
 
     success: Literal[True]
     data: list[Match]

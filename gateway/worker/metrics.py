@@ -1,4 +1,4 @@
-"""What a worker tells its operator: its own metrics, and the figures of the database as it last measured them."""
+"""A worker's metrics: its own, and the figures of the database as it last measured them."""
 
 from collections.abc import Iterable, Sequence
 from typing import Final
@@ -35,7 +35,7 @@ class Figure(msgspec.Struct, frozen=True):
 class WorkerMetrics(Collector):
     """The worker's own metrics, and the figures of the database as they were last measured.
 
-    kinds: the names of the kinds of jobs that it carries out.
+    kinds: the names of the kinds of jobs that it runs.
     """
 
     def __init__(self, kinds: Iterable[str] = ()) -> None:
@@ -44,7 +44,7 @@ class WorkerMetrics(Collector):
         self._figures: Sequence[Figure] = ()
         self.runs = Counter(
             "cards_maintenance_runs",
-            "Rounds of maintenance: done, left to another worker that was at it (elsewhere), failed.",
+            "Rounds of maintenance: done, left to another worker that was running one (elsewhere), failed.",
             ["result"],
             registry=self.registry,
         )
@@ -70,20 +70,20 @@ class WorkerMetrics(Collector):
         )
         self._jobs = Counter(
             "cards_jobs",
-            "Attempts at jobs, by what became of them: completed, failed for good, retried later, returned by a worker "
-            "that ended, cancelled, superseded by an attempt of another worker.",
+            "Attempts at jobs, by how they ended: completed, failed for good, failed and retried, returned by a worker "
+            "that stopped, cancelled, superseded by an attempt of another worker.",
             ["kind", "result"],
             registry=self.registry,
         )
         self._job_seconds = Histogram(
             "cards_job_duration_seconds",
-            "Time that an attempt at a job took.",
+            "Duration of attempts at jobs.",
             ["kind"],
             buckets=JOB_SECONDS,
             registry=self.registry,
         )
         self._jobs_in_progress = Gauge(
-            "cards_jobs_in_progress", "Jobs that the worker is at.", ["kind"], registry=self.registry
+            "cards_jobs_in_progress", "Jobs that the worker is running.", ["kind"], registry=self.registry
         )
         build = Gauge("cards_worker_build_info", "What is running; always 1.", ["version"], registry=self.registry)
         build.labels(__version__).set(1)
@@ -103,7 +103,7 @@ class WorkerMetrics(Collector):
         self._jobs_in_progress.labels(kind).inc()
 
     def ended(self, kind: str, result: str, seconds: float) -> None:
-        """An attempt at a job ended, after so many seconds."""
+        """An attempt at a job ended after `seconds`."""
         self._jobs_in_progress.labels(kind).dec()
         self._jobs.labels(kind, result).inc()
         self._job_seconds.labels(kind).observe(seconds)

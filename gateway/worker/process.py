@@ -1,85 +1,80 @@
-"""The worker process: it carries out jobs, keeps the database tidy, and measures it.
+"""The worker process: it runs jobs, keeps the database tidy, and measures it.
 
-Any number of workers may run, on any number of machines. Each job is one worker's, and what is scheduled is done by one
-of them at a time.
+Any number of workers may run, on any number of machines. Each job is one worker's, and so is each round of maintenance.
 """
 
 import asyncio
+import faulthandler
 import logging
 import signal
-import socket
 import sys
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Final
-from uuid import uuid4
 
 import uvloop
 from prometheus_client import start_http_server
 
-from gateway.errors import CONNECTION_ERRORS
-from gateway.observe.logs import configure_logging, describe
+from gateway.observe.logs import OnceAMinute, configure_logging
 from gateway.settings import Settings, SettingsError
 from gateway.worker.job_kinds import JOB_KINDS
+from gateway.worker.loop import POLL_SECONDS, Worker
 from gateway.worker.maintenance import maintain, measure
 from gateway.worker.metrics import WorkerMetrics
-from gateway.worker.queue import JobConnection, JobQueue
-from gateway.worker.schedules import Schedule
 
 logger = logging.getLogger(__name__)
 
+CLAIM: Final = "select app.claim_schedule('maintenance', $1)"
 MEASURE_SECONDS: Final = 15.0
+RETRYING: Final = ("gateway.database.listener", "gateway.worker.database")
+"""What they log while the database is away is logged once a minute."""
+END_SECONDS: Final = 12.0
+"""How long the process may take to end when told to, whatever its jobs do."""
 
 
-async def _every(seconds: float, stop: asyncio.Event, duty: Callable[[], Awaitable[object]]) -> None:
-    """Does a duty again and again until stop is set; a round that has begun is finished."""
-    while not stop.is_set():
+async def _every(seconds: float, duty: Callable[[], Awaitable[object]]) -> None:
+    """Does a duty again and again, until cancelled."""
+    while True:
         await duty()
-        try:
-            await asyncio.wait_for(stop.wait(), seconds)
-        except TimeoutError:
-            continue
+        await asyncio.sleep(seconds)
 
 
-async def _run(settings: Settings, url: str, metrics: WorkerMetrics, *, ends_with_input: bool) -> None:
+async def _run(
+    settings: Settings, url: str, queues: Sequence[str], metrics: WorkerMetrics, *, ends_with_input: bool
+) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     if ends_with_input:
         loop.add_reader(sys.stdin, stop.set)  # nothing is ever written there: it can be read once it is closed
-    worker_id, host = uuid4(), socket.gethostname()
-    link = JobConnection(url, keeps_session=settings.database_prepared_statements)
-    await link.open()
-    queue = JobQueue(link, JOB_KINDS, settings, worker_id, metrics)
-    schedules = [
-        Schedule("maintenance", settings.maintenance_interval_seconds, lambda: maintain(url, metrics, settings))
-    ]
+    worker = Worker(url, JOB_KINDS, settings, metrics, queues)
 
     async def show_life() -> None:
-        # In time before PgQueuer, which looks at each job, takes those of a dead worker for abandoned.
-        seconds = settings.worker_heartbeat_seconds / 2
-        await link.fetch("select app.keep_worker($1, $2, $3)", worker_id, host, seconds)
+        # A job that blocks the event loop stops time limits and heartbeats, too: then the process ends itself.
+        limit = settings.worker_heartbeat_seconds + settings.job_time_limit_seconds
+        faulthandler.dump_traceback_later(limit, exit=True)
 
-    async def end() -> None:
+    async def maintain_if_due() -> None:
+        [[is_due]] = await worker.database.fetch(CLAIM, settings.maintenance_interval_seconds)
+        if is_due:
+            await maintain(url, metrics, settings)
+
+    async with asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(worker.run(stop))
+        duties = [
+            tasks.create_task(_every(1.0, show_life)),
+            tasks.create_task(_every(min(settings.maintenance_interval_seconds, POLL_SECONDS), maintain_if_due)),
+            tasks.create_task(_every(MEASURE_SECONDS, lambda: measure(url, metrics, settings))),
+        ]
         await stop.wait()
+        for duty in duties:
+            duty.cancel()
         if ends_with_input:
             loop.remove_reader(sys.stdin)
-        queue.stop()
-
-    try:
-        async with asyncio.TaskGroup() as duties:
-            duties.create_task(end())
-            duties.create_task(_every(settings.worker_heartbeat_seconds / 6, stop, show_life))
-            duties.create_task(_every(MEASURE_SECONDS, stop, lambda: measure(url, metrics, settings)))
-            duties.create_task(queue.run())
-            duties.create_task(queue.run_schedules(schedules))
-        await link.fetch("select app.remove_worker($1)", worker_id)
-    except* CONNECTION_ERRORS as errors:
-        logger.warning("the worker ends while the database is away", extra={"cause": describe(errors.exceptions[0])})
-    finally:
-        await link.close()
+        faulthandler.dump_traceback_later(END_SECONDS, exit=True)
+        await running
 
 
 @contextmanager
@@ -98,28 +93,27 @@ def _metrics_served(settings: Settings, metrics: WorkerMetrics) -> Iterator[str]
         server.server_close()
 
 
-def work(settings: Settings, url: str) -> None:
-    """Runs until SIGINT or SIGTERM. Raises SettingsError when the metrics' port can't be had."""
-    configure_logging(settings.log_level)
-    metrics = WorkerMetrics(JOB_KINDS)
-    with _metrics_served(settings, metrics) as address:
-        print(f"cardbase worker is running; metrics: {address}", flush=True)
-        uvloop.run(_run(settings, url, metrics, ends_with_input=False))
+def work(settings: Settings, url: str, queues: Sequence[str], *, ends_with_input: bool = False) -> None:
+    """Runs until SIGINT or SIGTERM. Raises SettingsError when the metrics' port can't be had.
 
-
-def work_beside(settings: Settings, url: str) -> None:
-    """Runs until standard input ends, that is, until the process that started this one does.
-
-    Where the metrics' port can't be had it does without.
+    ends_with_input: it also ends when standard input does, that is, when the process that started it does; and does
+    without metrics where their port can't be had.
     """
     configure_logging(settings.log_level)
+    for name in RETRYING:
+        logging.getLogger(name).addFilter(OnceAMinute())
     metrics = WorkerMetrics(JOB_KINDS)
     with ExitStack() as stack:
         try:
-            stack.enter_context(_metrics_served(settings, metrics))
+            address = stack.enter_context(_metrics_served(settings, metrics))
         except SettingsError as error:
+            if not ends_with_input:
+                raise
             logger.warning("the worker has no metrics", extra={"cause": str(error)})
-        uvloop.run(_run(settings, url, metrics, ends_with_input=True))
+        else:
+            if not ends_with_input:
+                print(f"cardbase worker is running; metrics: {address}", flush=True)
+        uvloop.run(_run(settings, url, queues, metrics, ends_with_input=ends_with_input))
 
 
 def work_once(settings: Settings, url: str) -> Counter[tuple[str, str]] | None:

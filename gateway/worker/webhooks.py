@@ -1,18 +1,19 @@
-"""The kinds of jobs that ask a service outside, which a user's integration leads to.
+"""The kinds of jobs that send requests to services outside, which a user's integrations lead to.
 
-Of an integration's settings they use three: url, the address; secret, which webhooks are signed with; token, which is
-sent as a bearer token where the service is asked whether it is there. None of them, and nothing of what the service
-answers but its status, is in a result, an error or the log.
+Of an integration's settings they use four: url, the address; secret, which webhooks are signed with; token, the bearer
+token of a request that checks whether the service is there; notifications, the channels of the user's notifications
+that it wants. None of them, and nothing of the service's response but its status, is in a result, an error or the log.
 """
 
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Annotated, Any, Final
 from uuid import UUID
 
+import asyncpg
 import msgspec
 from msgspec import Meta
 
@@ -27,26 +28,38 @@ RETRIED: Final = (408, 425, 429)
 """Of the statuses from 400 to 499 those that may be others another time: timeout, too early, too many."""
 MAXIMUM_RETRY_SECONDS: Final = 3600.0
 """Of a Retry-After."""
+NOTIFICATION: Final = "user.notification"
+"""The type of the event that a receiver of notifications gets."""
+FULL_SECONDS: Final = 60.0
+"""The pause before another attempt while too many jobs of the tenant are pending."""
 
 
 class NotifyArguments(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a receiver of webhooks is to be told, and which integration leads to it."""
+    """An event, and the integration that leads to the receiver of webhooks."""
 
     integration_id: UUID
     event_type: Annotated[str, Meta(max_length=200, pattern=r"^\w+(\.\w+)*$")]
     payload: msgspec.Raw
 
 
+class NotifyUserArguments(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A notification: a line, a text, and whatever an app needs to show it."""
+
+    title: Annotated[str, Meta(min_length=1, max_length=200)]
+    body: Annotated[str, Meta(max_length=4000)] = ""
+    data: msgspec.Raw = msgspec.Raw(b"null")
+
+
 class SyncIntegrationArguments(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The integration whose service is to be asked."""
+    """The integration whose service is checked."""
 
     integration_id: UUID
 
 
 async def notify(context: JobContext, arguments: NotifyArguments) -> dict[str, Any]:
-    """Delivers a webhook, signed as Standard Webhooks 1.0.0 says, at least once: its id is the job's, each time.
+    """Delivers a webhook, signed as Standard Webhooks 1.0.0 says: at least once, in no order, its id always the job's.
 
-    The body is {"type", "timestamp", "data"}; the timestamp, of the event, is the one in the job's id. Answers
+    The body is {"type", "timestamp", "data"}; the timestamp, of the event, is the one in the job's id. Returns
     {"status", "duration_ms"}. Raises JobError.
     """
     settings = await _open(context, arguments.integration_id)
@@ -60,10 +73,49 @@ async def notify(context: JobContext, arguments: NotifyArguments) -> dict[str, A
     return await _ask(context, settings, "POST", headers, body)
 
 
-async def sync_integration(context: JobContext, arguments: SyncIntegrationArguments) -> dict[str, Any]:
-    """Asks an integration's service whether it is there; what it found is shown with the integration.
+async def notify_user(context: JobContext, arguments: NotifyUserArguments) -> dict[str, Any]:
+    """Notifies a user by the integrations that want it, on the channels that the user's preferences allow.
 
-    Answers {"status", "duration_ms"}. Raises JobError.
+    For each such integration it enqueues one job notify, exactly once, as it is completed. The event's data is
+    {"title", "body", "data", "channels"}: channels, of push and email, are those that the integration wants and the
+    user allows when the job runs. Returns {"deliveries": how many}. Raises JobError; then nobody is notified.
+    """
+    if context.user_id is None:
+        raise PermanentError("A notification is for a user, and the job is no user's.")
+    found = await context.fetch(
+        "select id, channels from app.find_notified_integrations($1, $2)",
+        *(context.tenant_id, context.user_id),
+    )
+    notification = msgspec.structs.asdict(arguments)
+    deliveries = [
+        {
+            "integration_id": integration["id"],
+            "event_type": NOTIFICATION,
+            "payload": {**notification, "channels": channels},
+        }
+        for integration in found
+        if (channels := await _wanted(context, integration["id"], integration["channels"]))
+    ]
+    result = {"deliveries": len(deliveries)}
+    try:
+        async with context.completing(result) as connection:
+            await connection.execute(
+                "select app.enqueue_notifications($1, $2, $3)",
+                *(context.tenant_id, context.user_id, msgspec.json.encode(deliveries).decode()),
+            )
+    except asyncpg.PostgresError as error:
+        if error.sqlstate == "PT429":
+            raise RetryLater("Too many jobs of the tenant are pending.", FULL_SECONDS) from None
+        if error.sqlstate == "PT422":
+            raise PermanentError(f"The notification can't be delivered: {error.args[0]}.") from None
+        raise
+    return result
+
+
+async def sync_integration(context: JobContext, arguments: SyncIntegrationArguments) -> dict[str, Any]:
+    """Checks whether an integration's service is there, with a GET; the integration shows what the last check found.
+
+    It transfers no data, and may be repeated at any time. Returns {"status", "duration_ms"}. Raises JobError.
     """
     settings = await _open(context, arguments.integration_id)
     try:
@@ -73,6 +125,16 @@ async def sync_integration(context: JobContext, arguments: SyncIntegrationArgume
         raise
     await _record(context, arguments.integration_id, None)
     return found
+
+
+async def _wanted(context: JobContext, integration_id: UUID, allowed: Sequence[str]) -> list[str]:
+    """The channels that an integration wants, of those that are allowed."""
+    try:
+        wanted = (await _open(context, integration_id)).get("notifications")
+    except PermanentError:
+        # Its own delivery fails for that reason, and says so; the others are not held up.
+        return list(allowed)
+    return [channel for channel in allowed if isinstance(wanted, list) and channel in wanted]
 
 
 async def _open(context: JobContext, integration_id: UUID) -> dict[str, Any]:

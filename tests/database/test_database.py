@@ -101,9 +101,9 @@ def running_statements(database: Database) -> int:
 
 async def test_call_that_gets_no_connection_in_time_is_refused_as_busy(prepared: Database) -> None:
     with held(prepared) as holder:
-        async with opened(prepared, database_pool_max=2, database_acquire_timeout_ms=300) as calls:
+        async with opened(prepared, database_pool_max=2, database_acquire_timeout_ms=1000) as calls:
             before = [asyncio.create_task(calls.call(HOLD, [], uuid4())) for _ in range(2)]
-            await asyncio.sleep(0)
+            await asyncio.to_thread(wait_until, lambda: running_statements(prepared) == 2)
             with pytest.raises(ApiError) as refused:
                 await calls.call(HOLD, [], uuid4())
             assert (refused.value.status, refused.value.code) == (503, "DATABASE_BUSY")

@@ -23,7 +23,9 @@ SCHEME: Final = "Expected a URL that begins with https:// or http://."
 USER: Final = "Expected a URL without a user and password: put them in separate settings."
 INSIDE: Final = "Expected a public address."
 INTEGRATIONS: Final = "/api/v1/integrations"
-WEBHOOK: Final = {"provider": "webhook", "settings": {"url": "https://receiver.example/hook", "secret": SIGNING_SECRET}}
+CHANNELS: Final = 'Expected an array of "push" and "email".'
+RECEIVER: Final = {"url": "https://receiver.example/hook", "secret": SIGNING_SECRET}
+WEBHOOK: Final = {"provider": "webhook", "settings": RECEIVER}
 
 
 def test_a_webhook_is_stored_and_not_asked_yet(user: httpx.Client) -> None:
@@ -38,6 +40,13 @@ def test_a_webhook_is_stored_and_not_asked_yet(user: httpx.Client) -> None:
     )
 
 
+def test_an_integration_says_which_notifications_it_wants(user: httpx.Client) -> None:
+    settings = {**RECEIVER, "notifications": ["push", "email"]}
+    response = user.post(INTEGRATIONS, json={"provider": "phone", "settings": settings})
+    assert response.status_code == 201
+    assert response.json()["data"]["setting_names"] == ["notifications", "secret", "url"]
+
+
 @pytest.mark.parametrize(
     ("provider", "settings", "field", "message"),
     [
@@ -47,6 +56,11 @@ def test_a_webhook_is_stored_and_not_asked_yet(user: httpx.Client) -> None:
         ("webhook", {"url": "https://receiver.example"}, "settings.secret", KEY_EXPECTED),
         ("webhook", {"url": "https://receiver.example", "secret": "hunter2hunter2"}, "settings.secret", KEY_EXPECTED),
         ("crm", {"url": "http://[::ffff:10.0.0.1]/"}, "settings.url", INSIDE),
+        ("crm", {"notifications": ["push"]}, "settings.url", SCHEME),
+        ("crm", {"notifications": ["push"], "url": "https://receiver.example"}, "settings.secret", KEY_EXPECTED),
+        ("webhook", {**RECEIVER, "notifications": ["fax"]}, "settings.notifications", CHANNELS),
+        ("webhook", {**RECEIVER, "notifications": "push"}, "settings.notifications", CHANNELS),
+        ("webhook", {**RECEIVER, "notifications": None}, "settings.notifications", CHANNELS),
         ("crm", {"url": "https://user:hunter2hunter2@crm.example/"}, "settings.url", USER),
     ],
 )

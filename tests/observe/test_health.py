@@ -157,7 +157,7 @@ def test_database_from_before_there_was_a_task_queue_has_none(
         assert client.get("/health").json() == health_of("healthy", "connected")
 
 
-@pytest.mark.parametrize("table", ["app.workers", "queue.pgqueuer"])
+@pytest.mark.parametrize("table", ["app.workers", "app.pending_jobs"])
 def test_locked_tables_of_cards_and_of_the_task_queue_are_told_apart(
     database: Database, make_gateway: Callable[..., Gateway], table: str
 ) -> None:

@@ -162,7 +162,7 @@ def test_functions_belong_to_the_role_they_run_as_and_nobody_may_create(deployed
 
 
 def test_redeploy_needs_no_lock_on_a_table(tree: Tree, deployed: Database) -> None:
-    async def redeploy_beside_a_lock() -> list[str]:
+    async def redeploy_despite_a_lock() -> list[str]:
         other = await asyncpg.connect(deployed.url())
         try:
             await other.execute("begin; lock table app.things in access exclusive mode")
@@ -170,7 +170,7 @@ def test_redeploy_needs_no_lock_on_a_table(tree: Tree, deployed: Database) -> No
         finally:
             await other.close()
 
-    assert asyncio.run(redeploy_beside_a_lock()) == []
+    assert asyncio.run(redeploy_despite_a_lock()) == []
 
 
 def test_only_a_changed_function_is_applied(tree: Tree, deployed: Database) -> None:

@@ -7,13 +7,13 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
 from support import REPOSITORY
+from support.gateways import wait_until
 from support.servers import clean_environment, open_folder, run_psql
 
 from gateway.operate import embedded
@@ -85,22 +85,15 @@ def postmaster(folder: Path) -> int:
     return int((folder / "postgres" / "postmaster.pid").read_text().splitlines()[0])
 
 
-def answers(database: EmbeddedDatabase) -> bool:
+def responds(database: EmbeddedDatabase) -> bool:
     with socket.socket(socket.AF_UNIX) as connection:
         return connection.connect_ex(str(database.socket_folder / ".s.PGSQL.5432")) == 0
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = 10) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.01)
 
 
 def test_data_is_there_after_a_restart(folder: Path) -> None:
     with running(folder) as database:
         query(database.url(), "create table kept as select 42 as answer")
-    assert not answers(database)
+    assert not responds(database)
     with running(folder) as database:
         assert query(database.url(), "select answer from kept") == "42"
 
@@ -170,7 +163,7 @@ def test_folder_may_have_any_name(folder: Path, name: str) -> None:
     with running(folder / name) as database:
         assert query(database.url(), "select current_database()") == "cardbase"
         assert database.socket_folder.stat().st_mode & 0o777 == 0o700
-    assert not answers(database)
+    assert not responds(database)
 
 
 def test_a_socket_folder_of_somebody_else_is_refused(folder: Path, tmp_path: Path) -> None:
@@ -190,9 +183,9 @@ def test_last_user_stops_the_server(folder: Path) -> None:
             leader = postmaster(folder)
             second_database = second.enter_context(running(folder))
             assert second_database == first_database
-        assert answers(first_database)
+        assert responds(first_database)
         assert postmaster(folder) == leader
-    assert not answers(first_database)
+    assert not responds(first_database)
     assert not (folder / "postgres" / "postmaster.pid").exists()
 
 
@@ -222,7 +215,7 @@ def test_killed_user_leaves_a_server_that_the_next_one_takes_over(
     with running(folder) as database:
         assert postmaster(folder) == leader
         assert query(database.url(), "select answer from kept") == "42"
-    assert not answers(database)
+    assert not responds(database)
 
 
 def test_killed_server_is_started_again_with_its_data(folder: Path) -> None:
@@ -287,7 +280,7 @@ def test_server_started_by_hand_is_left_alone(folder: Path) -> None:
     finally:
         pg_ctl("stop")
     with running(folder) as database:
-        assert answers(database)
+        assert responds(database)
 
 
 def test_interrupt_of_the_terminal_does_not_reach_the_server(
@@ -306,7 +299,7 @@ def test_interrupt_of_the_terminal_does_not_reach_the_server(
 def test_error_of_the_user_passes_and_the_server_stops(folder: Path) -> None:
     with pytest.raises(FileNotFoundError, match="of the caller"), running(folder) as database:
         raise FileNotFoundError("of the caller")
-    assert not answers(database)
+    assert not responds(database)
 
 
 def test_missing_package_is_one_clear_line(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -342,4 +335,4 @@ def test_server_that_ends_at_once_says_why(folder: Path) -> None:
         pass
     assert "\n" not in str(api_error.value)
     with running(folder) as database:
-        assert answers(database)
+        assert responds(database)

@@ -1,8 +1,9 @@
-"""What operators and tools ask: information, metrics, the API's description. Health is in test_health.py."""
+"""What operators and tools request: information, metrics, the API description. Health is in test_health.py."""
 
 import json
 import re
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 from uuid import UUID, uuid4
 
@@ -10,9 +11,9 @@ import httpx
 import pytest
 import schemathesis
 from prometheus_client.parser import text_string_to_metric_families
-from support import shapes
-from support.gateways import Gateway
-from support.locks import Holder
+from support import REPOSITORY, shapes
+from support.gateways import Gateway, wait_until
+from support.locks import Holder, waiting_for_locks
 from support.servers import Database
 
 from gateway.routes import ROUTES
@@ -24,7 +25,7 @@ CARDS: Final = {"cards": [{"card_type": "company", "content": {"name": "Acme"}}]
 
 
 def create(client: httpx.Client) -> str:
-    """Creates a card; answers its id."""
+    """Creates a card and returns its id."""
     return str(client.post(BATCH, json=CARDS).json()["cards"][0]["card_id"])
 
 
@@ -41,8 +42,53 @@ def test_information_names_the_version_and_the_environment(
     information = response.json()
     assert (information["api_version"], information["environment"]) == ("v1", "staging")
     resources = {route.path.split("/")[3] for route in ROUTES}
-    beside = {"usage", "idempotency", "rpc", "cache", "events"}
-    assert sorted(information["features_enabled"]) == sorted(resources | beside)
+    others = {"usage", "idempotency", "rpc", "cache", "events"}
+    assert sorted(information["features_enabled"]) == sorted(resources | others)
+
+
+# --- connections ----------------------------------------------------------------------------------------------
+
+POOL_MAX: Final = 8
+
+
+def test_documents_say_how_many_connections_a_gateway_process_takes(
+    database: Database, make_gateway: Callable[..., Gateway]
+) -> None:
+    """All of the pool's are in use, also those for reads over /rpc, more calls wait, and /health is requested."""
+    figures = {
+        name: re.findall(r"DATABASE_POOL_MAX`? \+ (\d+)\)", (REPOSITORY / "docs" / name).read_text())
+        for name in ("operations.md", "runbook.md")
+    }
+    for kind in ("stable", "volatile"):
+        database.execute(
+            f"create function api.wait_{kind}() returns boolean language sql {kind}"
+            " as 'select pg_advisory_xact_lock_shared(13) is null'",
+            f"grant execute on function api.wait_{kind}() to cardbase_gateway",
+        )
+    gateway = make_gateway(
+        DATABASE_URL=database.session_url("cardbase_gateway"),
+        DATABASE_PREPARED_STATEMENTS="true",
+        DATABASE_POOL_MAX=str(POOL_MAX),
+        DATABASE_ACQUIRE_TIMEOUT_MS="60000",
+        DATABASE_STATEMENT_TIMEOUT_MS="60000",
+    )
+
+    def call(number: int) -> int:
+        with gateway.client(UUID(int=number)) as client:  # each is another tenant's, whose share is limited
+            return client.request(
+                *(("GET", "/rpc/wait_stable"), ("POST", "/rpc/wait_volatile"))[number % 2]
+            ).status_code
+
+    with ThreadPoolExecutor(2 * POOL_MAX) as pool, Holder(database, "select pg_advisory_xact_lock(13)") as holder:
+        calls = pool.map(call, range(1, 2 * POOL_MAX + 1))
+        wait_until(lambda: waiting_for_locks(database) == POOL_MAX)
+        with gateway.client() as client:
+            assert client.get("/health").json()["database"] == "connected"
+        connections = "select count(*) from pg_stat_activity where datname = current_database() and usename = "
+        taken = int(database.execute(connections + "'cardbase_gateway'"))
+        holder.release()
+        assert set(calls) == {200}
+    assert figures == {name: [str(taken - POOL_MAX)] for name in figures}
 
 
 # --- metrics --------------------------------------------------------------------------------------------------
@@ -88,7 +134,7 @@ def test_known_metrics_are_zero_before_anything_happened(
 def test_metrics_count_what_was_done(
     shared_database: Database, make_gateway: Callable[..., Gateway], tenant_id: UUID, workers: str
 ) -> None:
-    """Over all workers: whoever is asked tells what any of them did."""
+    """Over all workers: each of them reports what any of them did."""
     gateway = make_gateway(shared_database, WORKERS=workers)
     kinds = ("company", "company", "voice")
     body = {"cards": [{"card_type": kind, "content": {"n": number}} for number, kind in enumerate(kinds)]}
@@ -209,11 +255,11 @@ def test_description_points_nowhere_that_does_not_exist(document: dict[str, Any]
             place = place[part]
 
 
-def test_answers_are_as_described(document: dict[str, Any], client: httpx.Client) -> None:
+def test_responses_are_as_described(document: dict[str, Any], client: httpx.Client) -> None:
     described = schemathesis.openapi.from_dict(document)
     created = client.post(BATCH, json=CARDS, headers={"Idempotency-Key": "k"})
     card_id = created.json()["cards"][0]["card_id"]
-    answers = [
+    responses = [
         (BATCH, created),
         (BATCH, client.post(BATCH, json=CARDS)),
         (BATCH, client.post(BATCH, content=b"{")),
@@ -222,9 +268,9 @@ def test_answers_are_as_described(document: dict[str, Any], client: httpx.Client
         (USAGE, client.post(USAGE.format(card_id=uuid4()))),
         (RETRIEVE, client.post(RETRIEVE, json={"card_ids": [card_id, str(uuid4())]})),
     ]
-    assert [answer.status_code for _, answer in answers] == [201, 200, 400, 422, 200, 404, 200]
-    for path, answer in answers:
-        described[path]["POST"].validate_response(answer)
+    assert [response.status_code for _, response in responses] == [201, 200, 400, 422, 200, 404, 200]
+    for path, response in responses:
+        described[path]["POST"].validate_response(response)
 
 
 def test_documentation_page_needs_no_address_outside(client: httpx.Client) -> None:

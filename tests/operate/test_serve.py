@@ -38,12 +38,12 @@ def folder() -> Iterator[Path]:
 
 
 def postmaster(folder: Path) -> int:
-    """The process of the embedded database."""
+    """The process id of the embedded database."""
     return int((folder / ".cardbase" / "postgres" / "postmaster.pid").read_text().splitlines()[0])
 
 
-def workers_beside(gateway: Gateway) -> list[int]:
-    """The worker process of a gateway, if it has one."""
+def worker_processes(gateway: Gateway) -> list[int]:
+    """The id of a gateway's worker process, if it has one."""
     children = psutil.Process(gateway.process.pid).children()
     return [child.pid for child in children if is_alive(child.pid) and "--beside-gateway" in child.cmdline()]
 
@@ -68,8 +68,8 @@ def test_cold_start_in_an_empty_folder_serves_on_an_embedded_database(folder: Pa
         assert stat.S_IMODE((folder / ".cardbase" / "keys.json").stat().st_mode) == 0o600
 
         server = postmaster(folder)
-        wait_until(lambda: bool(workers_beside(gateway)), 30)
-        [worker] = workers_beside(gateway)
+        wait_until(lambda: bool(worker_processes(gateway)), 30)
+        [worker] = worker_processes(gateway)
         assert is_alive(server)
         assert gateway.stop() == 0
     assert not is_alive(server)
@@ -99,8 +99,8 @@ def test_keys_are_made_only_where_nobody_chose_any(tmp_path: Path, variables: di
     assert own_keys(settings, make=False) == keys
 
 
-def test_a_worker_beside_the_gateway_is_there_for_as_long_as_the_gateway(folder: Path) -> None:
-    """Jobs are done, also after it died; that its port for metrics is taken is no matter."""
+def test_worker_process_runs_as_long_as_the_gateway(folder: Path) -> None:
+    """It runs jobs, also after it died, even if its port for metrics is in use."""
     with ExitStack() as stack:
         taken = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
         port = str(taken.getsockname()[1])
@@ -112,19 +112,19 @@ def test_a_worker_beside_the_gateway_is_there_for_as_long_as_the_gateway(folder:
             wait_until(lambda: client.get(f"/api/v1/jobs/{job}").json()["data"]["status"] == "completed", 30)
 
         does_a_job()
-        [first] = workers_beside(gateway)
+        [first] = worker_processes(gateway)
         psutil.Process(first).kill()
         does_a_job()
         assert "the worker has no metrics" in gateway.log
-        [second] = workers_beside(gateway)
+        [second] = worker_processes(gateway)
         assert second != first
         gateway.process.kill()
         gateway.process.wait()
         wait_until(lambda: not is_alive(second), 30)
 
 
-def test_without_an_embedded_database_there_is_no_worker_beside_the_gateway(gateway: Gateway) -> None:
-    assert workers_beside(gateway) == []
+def test_without_an_embedded_database_there_is_no_worker_process(gateway: Gateway) -> None:
+    assert worker_processes(gateway) == []
 
 
 @pytest.mark.skipif(which("curl") is None, reason="curl is not installed")
@@ -168,7 +168,7 @@ def test_after_a_kill_the_next_start_finds_the_data(folder: Path, tenant_id: UUI
     [("1", signal.SIGTERM, 0), ("1", signal.SIGINT, 130), ("2", signal.SIGTERM, 0)],
     ids=["SIGTERM", "SIGINT", "SIGTERM, two workers"],
 )
-def test_signal_finishes_the_request_under_way(
+def test_signal_finishes_the_request_in_progress(
     database: Database,
     make_gateway: Callable[..., Gateway],
     tenant_id: UUID,
@@ -179,14 +179,14 @@ def test_signal_finishes_the_request_under_way(
     gateway = make_gateway(database, WORKERS=workers, DATABASE_STATEMENT_TIMEOUT_MS="30000")
     with gateway.client(tenant_id) as client, ThreadPoolExecutor(1) as pool:
         with Holder(database, "lock table app.cards in exclusive mode") as holder:
-            under_way = pool.submit(client.post, BATCH, json=BODY)
+            in_progress = pool.submit(client.post, BATCH, json=BODY)
             wait_until(lambda: waiting_for_locks(database) == 1)
             gateway.process.send_signal(number)
             wait_until(lambda: not takes_connections(gateway.port))
             assert gateway.process.poll() is None
-            assert not under_way.done()
+            assert not in_progress.done()
             holder.release()
-        response = under_way.result()
+        response = in_progress.result()
     assert (response.status_code, response.json()["created_count"]) == (201, 1)
     assert gateway.process.wait(30) == status
     assert "Traceback" not in gateway.log
@@ -208,7 +208,7 @@ def test_port_that_is_taken_is_one_line(gateway: Gateway, shared_database: Datab
 
 
 @pytest.mark.parametrize("host", ["203.0.113.1", "no-such-host.invalid"])
-def test_host_that_is_not_ours_is_one_line(host: str, shared_database: Database, tmp_path: Path) -> None:
+def test_host_of_another_machine_is_one_line(host: str, shared_database: Database, tmp_path: Path) -> None:
     url = shared_database.url("cardbase_gateway")
     done = run_cardbase("serve", folder=tmp_path, HOST=host, PORT="0", DATABASE_URL=url, JWT_SECRET_KEY="k" * 32)
     assert done.returncode == 2
@@ -246,7 +246,7 @@ def test_killed_worker_is_replaced(shared_database: Database, make_gateway: Call
 
 
 def takes_requests(process: psutil.Process) -> bool:
-    """Whether it is a worker: multiprocessing also has a process that keeps track of resources."""
+    """Whether it is a worker: multiprocessing also starts a process that tracks resources."""
     try:
         return any("spawn_main" in argument for argument in process.cmdline())
     except psutil.Error:
@@ -256,7 +256,7 @@ def takes_requests(process: psutil.Process) -> bool:
 def test_gateway_starts_without_a_database_and_says_so(make_gateway: Callable[..., Gateway], tenant_id: UUID) -> None:
     gateway = make_gateway(DATABASE_URL="postgresql://cardbase_gateway@/nothing?host=/nowhere")
     with gateway.client(tenant_id) as client:
-        answers = [client.get("/ready"), client.post(BATCH, json=BODY)]
-    assert [answer.status_code for answer in answers] == [503, 503]
-    assert answers[1].headers["retry-after"] == "1"
-    assert answers[1].json()["error"]["code"] == "DATABASE_UNAVAILABLE"
+        responses = [client.get("/ready"), client.post(BATCH, json=BODY)]
+    assert [response.status_code for response in responses] == [503, 503]
+    assert responses[1].headers["retry-after"] == "1"
+    assert responses[1].json()["error"]["code"] == "DATABASE_UNAVAILABLE"

@@ -19,7 +19,7 @@ class Clients:
 
     def __init__(self, tenant_id: UUID) -> None:
         self.addresses: list[str] = []
-        self.answers: list[int] = []
+        self.statuses: list[int] = []
         self.failures: list[str] = []
         self._headers = {"X-Tenant-ID": str(tenant_id)}
         self._stop = threading.Event()
@@ -47,15 +47,15 @@ class Clients:
                 except httpx.TransportError as error:
                     self.failures.append(f"{type(error).__name__}: {error}")
                     break
-                self.answers.append(answer.status_code)
+                self.statuses.append(answer.status_code)
                 break
             else:
                 self.failures.append("no gateway takes a connection")
 
     def wait_for(self, more: int) -> None:
-        """Waits until so many more calls are answered."""
-        before = len(self.answers)
-        wait_until(lambda: len(self.answers) >= before + more, 60)
+        """Waits until that many more calls have a response."""
+        before = len(self.statuses)
+        wait_until(lambda: len(self.statuses) >= before + more, 60)
 
 
 def test_no_call_fails_while_database_and_gateways_are_replaced(
@@ -76,4 +76,4 @@ def test_no_call_fails_while_database_and_gateways_are_replaced(
             assert old.stop() == 0
             clients.wait_for(20)
     assert clients.failures == []
-    assert set(clients.answers) <= {200, 201}
+    assert set(clients.statuses) <= {200, 201}

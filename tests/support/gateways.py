@@ -143,7 +143,7 @@ def run_cardbase(*arguments: str | Path, folder: Path, **variables: str) -> "sub
     )
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 10) -> None:
+def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
     """Waits for a condition. Fails when it does not come true in time."""
     deadline = time.monotonic() + seconds
     while not condition():

@@ -74,11 +74,15 @@ class Running:
 
 
 @contextmanager
-def running_worker(folder: Path, **variables: str) -> Iterator[Running]:
-    """`cardbase worker` in a folder, with environment variables, its metrics on a free port."""
+def running_worker(
+    folder: Path, *arguments: str, command: Sequence[str] = COMMAND, **variables: str
+) -> Iterator[Running]:
+    """`cardbase worker` in a folder, with arguments and environment variables, its metrics on a free port."""
     folder.mkdir(parents=True, exist_ok=True)
     output = folder / "worker"
-    with _running([*COMMAND, "worker"], folder, output, {"WORKER_METRICS_PORT": "0", **variables}) as process:
+    with _running(
+        [*command, "worker", *arguments], folder, output, {"WORKER_METRICS_PORT": "0", **variables}
+    ) as process:
 
         def says_where() -> bool:
             assert process.poll() is None, output.read_text()

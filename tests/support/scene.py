@@ -54,7 +54,7 @@ class Scene(NamedTuple):
         return asyncio.run(read())
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def scene(_clone: Callable[[ExitStack], Database], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     """A gateway that requires tokens, and two tenants of its database."""
 

@@ -1,37 +1,40 @@
 """Jobs: enqueued over HTTP and in SQL, carried out by workers that come, go, die and lose their database."""
 
 import asyncio
+import random
 import signal
+import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager
-from itertools import pairwise
+from contextlib import ExitStack, asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 from uuid import UUID, uuid4
 
 import asyncpg
 import httpx
 import msgspec
 import pytest
-from support import monitoring, shapes
-from support.gateways import Gateway, wait_until
+from support import monitoring, shapes, staged_worker
+from support.gateways import Gateway, run_cardbase, wait_until
 from support.locks import Holder, waiting_for_locks
 from support.monitoring import value
-from support.servers import Database
+from support.servers import LOGIN_ROLES, Database
 from support.tokens import bearer, token
 
 from gateway.settings import Settings
 from gateway.worker.job_kinds import JOB_KINDS, TestArguments
 from gateway.worker.jobs import Job, JobContext, JobError, JobKind, Outcome, PermanentError, RetryLater, carry_out
+from gateway.worker.loop import Worker
 from gateway.worker.metrics import WorkerMetrics
-from gateway.worker.queue import JobConnection, JobQueue
-from gateway.worker.schedules import Schedule
 
 JOBS: Final = "/api/v1/jobs"
 SECONDS: Final = 60.0
 """How long a test waits for what has to come."""
 TENANT: Final = UUID(int=1)
+STAGED: Final = (sys.executable, str(Path(staged_worker.__file__)))
+"""A worker whose jobs do what their message names (support.staged_worker)."""
 
 
 class Ledger:
@@ -52,9 +55,9 @@ class Ledger:
         assert isinstance(row, asyncpg.Record)
         return row
 
-    async def until(self, sql: str, *arguments: Any) -> None:
+    async def until(self, sql: str, *arguments: Any, seconds: float = SECONDS) -> None:
         """Waits until a condition holds."""
-        async with asyncio.timeout(SECONDS):
+        async with asyncio.timeout(seconds):
             while not await self.connection.fetchval(sql, *arguments):  # noqa: ASYNC110 - nobody tells
                 await asyncio.sleep(0.02)
 
@@ -83,12 +86,14 @@ async def ledger(database: Database) -> AsyncIterator[Ledger]:
 
 @pytest.fixture
 def variables(database: Database) -> dict[str, str]:
-    """What a worker on the test's database is told: to take others for dead soon, and to repeat what failed at once."""
-    return {
-        "WORKER_DATABASE_URL": database.url("cardbase_worker"),
-        "WORKER_HEARTBEAT_SECONDS": "1",
-        "JOB_RETRY_SECONDS": "0.01",
-    }
+    """What a worker on the test's database is told: to repeat what failed at once."""
+    return {"WORKER_DATABASE_URL": database.url("cardbase_worker"), "JOB_RETRY_SECONDS": "0.01"}
+
+
+@pytest.fixture
+def impatient(variables: dict[str, str]) -> dict[str, str]:
+    """The same, and to consider others dead soon."""
+    return {**variables, "WORKER_HEARTBEAT_SECONDS": "1"}
 
 
 # --- worker processes ---------------------------------------------------------------------------------------------
@@ -99,7 +104,7 @@ async def test_a_worker_carries_jobs_out(ledger: Ledger, variables: dict[str, st
     by_queue = {queue: await ledger.enqueue(queue=queue) for queue in ("low", "default", "high")}
     later = await ledger.enqueue(run_after=await ledger.connection.fetchval("select now() + interval '1 hour'"))
     # Two at a time are picked one by one.
-    with monitoring.running_worker(tmp_path, WORKER_JOBS="2", **variables) as worker:
+    with monitoring.running_worker(tmp_path, command=STAGED, WORKER_JOBS="2", **variables) as worker:
         done = await ledger.ended(*by_queue.values())
         assert sorted(by_queue, key=lambda queue: done[list(by_queue).index(queue)]["started_at"]) == [
             "high",
@@ -108,23 +113,27 @@ async def test_a_worker_carries_jobs_out(ledger: Ledger, variables: dict[str, st
         ]
         said = await ledger.enqueue(arguments={"message": "hello"})
         failing = await ledger.enqueue(arguments={"fail": True}, maximum_attempts=3)
-        wrong = await ledger.enqueue(arguments={"seconds": 4000})
+        async with ledger.connection.transaction():  # one that was enqueued when it could take an hour
+            wrong = await ledger.enqueue()
+            await ledger.connection.execute(
+                "update app.jobs set arguments = '{\"seconds\": 4000}' where id = $1", wrong
+            )
         nobodys = await ledger.enqueue("embed_memory", {"memory_id": str(uuid4())})
         ended = await ledger.ended(said, failing, wrong, nobodys)
         assert [(job["status"], job["attempts"], job["result"], job["error"]) for job in ended] == [
             ("completed", 1, '{"message": "hello"}', None),
             ("failed", 3, None, "It failed, as it was asked to."),
-            ("failed", 1, None, "The arguments are not valid: Expected `float` <= 3600.0 - at `$.seconds`."),
+            ("failed", 1, None, "The arguments are not valid: Expected `float` <= 5.0 - at `$.seconds`."),
             ("failed", 1, None, "Memories are users' own, and the job is no user's."),
         ]
 
-        cancelled = await ledger.enqueue(arguments={"seconds": 3000})
+        cancelled = await ledger.enqueue(arguments={"message": "last"})
         await ledger.running(cancelled)
         await ledger.connection.execute("select api.cancel_job($1, null, $2)", TENANT, cancelled)
         await asyncio.to_thread(wait_until, lambda: _counted(worker, "cancelled") == 1, SECONDS)
         assert (_counted(worker, "completed"), _counted(worker, "retried"), _counted(worker, "failed")) == (4, 2, 2)
 
-        unfinished = await ledger.enqueue(arguments={"seconds": 3000})
+        unfinished = await ledger.enqueue(arguments={"message": "last"})
         await ledger.running(unfinished)
         assert await ledger.connection.fetchval("select task_queue from api.get_health()") == "connected"
         worker.process.send_signal(signal.SIGTERM)
@@ -132,9 +141,11 @@ async def test_a_worker_carries_jobs_out(ledger: Ledger, variables: dict[str, st
     for job in (await ledger.job(unfinished), await ledger.job(later)):
         assert (job["status"], job["attempts"], job["error"]) == ("pending", 0, None)
     assert (await ledger.job(cancelled))["error"] == "cancelled"
-    assert await ledger.connection.fetch("select status::text from queue.pgqueuer") == [("queued",), ("queued",)]
+    assert await ledger.connection.fetch("select id, is_ready from app.pending_jobs order by run_at") == [
+        (unfinished, True),
+        (later, False),
+    ]
     assert await ledger.connection.fetchval("select count(*) from app.workers") == 0
-    assert await ledger.connection.fetchval("select count(*) from queue.pgqueuer_log") == 0
 
 
 def _counted(worker: monitoring.Running, result: str) -> float:
@@ -157,7 +168,7 @@ create trigger hold before update on app.jobs for each row execute function publ
 
 
 async def test_workers_killed_at_every_stage_lose_no_job_and_repeat_none_that_is_done(
-    database: Database, ledger: Ledger, variables: dict[str, str], tmp_path: Path
+    database: Database, ledger: Ledger, impatient: dict[str, str], tmp_path: Path
 ) -> None:
     await ledger.connection.execute(STAGES)
 
@@ -165,12 +176,12 @@ async def test_workers_killed_at_every_stage_lose_no_job_and_repeat_none_that_is
         await asyncio.to_thread(wait_until, lambda: waiting_for_locks(database) == count, SECONDS)
 
     with (
-        monitoring.running_worker(tmp_path / "killed", **variables) as killed,
+        monitoring.running_worker(tmp_path / "killed", command=STAGED, **impatient) as killed,
         Holder(database, f"select pg_advisory_xact_lock({HELD})"),
     ):
         done = await ledger.enqueue()
         await ledger.ended(done)
-        under_way = await ledger.enqueue(arguments={"seconds": 3000})
+        under_way = await ledger.enqueue(arguments={"message": "last"})
         await ledger.running(under_way)
         unrecorded = await ledger.enqueue(arguments={"message": "held when completed"})
         await held(1)
@@ -185,7 +196,7 @@ async def test_workers_killed_at_every_stage_lose_no_job_and_repeat_none_that_is
         )
         await held(0)
     first_end = (await ledger.job(done))["completed_at"]
-    with monitoring.running_worker(tmp_path / "next", **variables) as following:
+    with monitoring.running_worker(tmp_path / "next", command=STAGED, **impatient) as following:
         jobs = await ledger.ended(unbegun, unrecorded, done)
         assert [(job["status"], job["attempts"]) for job in jobs] == [
             ("completed", 1),
@@ -195,7 +206,7 @@ async def test_workers_killed_at_every_stage_lose_no_job_and_repeat_none_that_is
         assert jobs[-1]["completed_at"] == first_end
         await ledger.until("select status = 'running' and attempts = 2 from app.jobs where id = $1", under_way)
         assert _counted(following, "completed") == 2
-    assert await ledger.connection.fetch("select status::text from queue.pgqueuer") == [("queued",)]
+    assert await ledger.connection.fetch("select id, is_ready from app.pending_jobs") == [(under_way, True)]
 
 
 async def test_two_workers_share_the_work(ledger: Ledger, variables: dict[str, str], tmp_path: Path) -> None:
@@ -227,10 +238,10 @@ def _counted_in_progress(worker: monitoring.Running) -> float:
 
 
 async def test_a_job_outlives_the_databases_absence(
-    database: Database, ledger: Ledger, variables: dict[str, str], tmp_path: Path
+    database: Database, ledger: Ledger, impatient: dict[str, str], tmp_path: Path
 ) -> None:
     """What runs meanwhile is recorded when the database is back, and not run again; then the work goes on."""
-    with monitoring.running_worker(tmp_path, **variables) as worker:
+    with monitoring.running_worker(tmp_path, **impatient) as worker:
         job = await ledger.enqueue(arguments={"seconds": 0.5})
         await ledger.running(job)
         await ledger.connection.execute("alter role cardbase_worker connection limit 0")
@@ -238,7 +249,9 @@ async def test_a_job_outlives_the_databases_absence(
             await ledger.connection.execute(
                 "select pg_terminate_backend(pid) from pg_stat_activity where usename = 'cardbase_worker'"
             )
-            await asyncio.to_thread(wait_until, lambda: "waits for the database" in worker.output.read_text(), SECONDS)
+            await asyncio.to_thread(
+                wait_until, lambda: "waiting for the database" in worker.output.read_text(), SECONDS
+            )
             await ledger.until("select expires_at < clock_timestamp() from app.workers")  # it is taken to be dead
         finally:
             await ledger.connection.execute("alter role cardbase_worker connection limit -1")
@@ -248,22 +261,257 @@ async def test_a_job_outlives_the_databases_absence(
         assert (second["status"], second["attempts"]) == ("completed", 1)
 
 
+WATCHED: Final = """
+create table public.traces (job_id uuid, ran_at timestamptz);
+grant insert on public.traces to cardbase_worker;
+create table public.ends (job_id uuid);
+grant insert on public.ends to cardbase_dispatcher;
+create function public.watch() returns trigger language plpgsql as $$
+begin
+    if old.completed_at is not null then
+        raise exception 'an ended job was changed';
+    end if;
+    if new.completed_at is not null then
+        insert into public.ends values (new.id);
+    end if;
+    return new;
+end;
+$$;
+create trigger watch before update on app.jobs for each row execute function public.watch();
+"""
+"""Counts the ends of each job, and lets none be touched after its end."""
+
+
+@pytest.mark.timeout(300)
+async def test_workers_killed_at_random_end_each_job_once(
+    ledger: Ledger, variables: dict[str, str], tmp_path: Path
+) -> None:
+    await ledger.connection.execute(WATCHED)
+    chance = random.Random(14)
+    count = "select count(*) from app.jobs where status = 'completed'"
+    variables = {**variables, "WORKER_HEARTBEAT_SECONDS": "5", "WORKER_JOBS": "20"}
+    with ExitStack() as stack:
+
+        def start(number: int) -> monitoring.Running:
+            return stack.enter_context(monitoring.running_worker(tmp_path / str(number), command=STAGED, **variables))
+
+        workers = [start(number) for number in range(8)]
+        await ledger.connection.execute(
+            "select count(api.enqueue_job(lpad((number % 5 + 1)::text, 32, '0')::uuid, null, 'test',"
+            " jsonb_build_object('message', 'leave_a_trace'), maximum_attempts => 20))"
+            " from generate_series(1, 5000) as number"
+        )
+        for number in range(8, 20):
+            await ledger.until(f"select ({count}) > $1", (number - 8) * 400)
+            killed = workers.pop(chance.randrange(8))
+            killed.process.kill()
+            killed.process.wait()
+            workers.append(start(number))
+        await ledger.until(f"select ({count}) = 5000", seconds=240)
+    assert await ledger.connection.fetchval("select count(*) from public.ends") == 5000
+    assert await ledger.connection.fetchval("select count(distinct job_id) from public.ends") == 5000
+    assert await ledger.connection.fetchval("select count(distinct job_id) from public.traces") == 5000
+    assert await ledger.connection.fetchval("select count(*) from app.pending_jobs") == 0
+    late = "select count(*) from app.jobs inner join public.traces on job_id = id where ran_at > completed_at"
+    assert await ledger.connection.fetchval(late) == 0
+
+
+@pytest.mark.parametrize(
+    ("bound", "running"),
+    [
+        pytest.param({}, 4, id="half of all slots"),
+        pytest.param({"TENANT_RUNNING_JOBS": "3"}, 3, id="as many as the setting says"),
+    ],
+)
+async def test_the_flood_of_one_tenant_leaves_room_for_others(
+    ledger: Ledger, variables: dict[str, str], tmp_path: Path, bound: dict[str, str], running: int
+) -> None:
+    variables = {**variables, **bound, "WORKER_JOBS": "4"}
+    flooding = f"select count(*) from app.jobs where tenant_id = '{TENANT}' and status = 'running'"
+    with (
+        monitoring.running_worker(tmp_path / "one", command=STAGED, **variables),
+        monitoring.running_worker(tmp_path / "two", command=STAGED, **variables),
+    ):
+        await ledger.until("select count(*) = 2 from app.workers")
+        for _ in range(150):
+            await ledger.enqueue(arguments={"message": "last"})
+        await ledger.until(f"select ({flooding}) = $1", running)
+        others = [await ledger.enqueue(tenant_id=UUID(int=number)) for number in range(2, 22)]
+        assert {job["status"] for job in await ledger.ended(*others)} == {"completed"}
+        assert await ledger.connection.fetchval(flooding) == running
+
+
+FORGED: Final = (
+    "",
+    "cancelled",
+    "{job}",
+    '{{"type": "cancellation_event", "channel": "cardbase_jobs", "ids": [1, 2, 3]}}',
+    "\N{SNOWMAN}" * 2000,
+)
+
+
+@pytest.mark.parametrize("role", LOGIN_ROLES)
+async def test_a_forged_notification_only_wakes(
+    database: Database, ledger: Ledger, variables: dict[str, str], tmp_path: Path, role: str
+) -> None:
+    with monitoring.running_worker(tmp_path, command=STAGED, **variables) as worker:
+        job = await ledger.enqueue(arguments={"message": "last"})
+        await ledger.running(job)
+        for payload in FORGED:
+            forged = payload.format(job=job)
+            await asyncio.to_thread(database.execute, f"select pg_notify('cardbase_jobs', '{forged}')", user=role)
+            # What it hears, it hears in this order, and it asks about all that before it takes a job.
+            [following] = await ledger.ended(await ledger.enqueue())
+            assert (following["status"], following["attempts"]) == ("completed", 1)
+        row = await ledger.job(job)
+        assert (row["status"], row["attempts"], _counted_in_progress(worker)) == ("running", 1, 1)
+
+
+async def test_workers_whose_clocks_are_an_hour_off_change_nothing(
+    ledger: Ledger, variables: dict[str, str], tmp_path: Path
+) -> None:
+    variables = {**variables, "WORKER_HEARTBEAT_SECONDS": "2"}
+    with (
+        monitoring.running_worker(tmp_path / "early", command=STAGED, CLOCK_OFF_BY="-3600", **variables) as early,
+        monitoring.running_worker(tmp_path / "late", command=STAGED, CLOCK_OFF_BY="3600", **variables) as late,
+    ):
+        await ledger.until("select count(*) = 2 from app.workers")
+        clock = await ledger.connection.fetchval("select extract(epoch from clock_timestamp())::float8")
+        told = [await ledger.enqueue(arguments={"message": "tell_the_time"}) for _ in range(20)]
+        long = await ledger.enqueue(arguments={"seconds": 4})  # longer than a worker may be silent
+        due = await ledger.connection.fetchval("select clock_timestamp() + interval '1 second'")
+        put_off = await ledger.enqueue(run_after=due)
+        failing = await ledger.enqueue(arguments={"fail": True}, maximum_attempts=2)
+        ended = await ledger.ended(long, put_off, failing)
+        assert [(job["status"], job["attempts"]) for job in ended] == [
+            ("completed", 1),
+            ("completed", 1),
+            ("failed", 2),
+        ]
+        assert ended[1]["started_at"] >= due
+        for job in await ledger.ended(*told):
+            for believed in msgspec.json.decode(job["result"]).values():
+                assert 3000 < abs(believed - clock) < 4200
+        assert await ledger.connection.fetchval("select bool_and(expires_at > clock_timestamp()) from app.workers")
+
+        left = await ledger.enqueue(arguments={"message": "last"})
+        await ledger.running(left)
+        at_it, other = (early, late) if _counted_in_progress(early) else (late, early)
+        at_it.process.kill()
+        await ledger.until("select status = 'running' and attempts = 2 from app.jobs where id = $1", left)
+        assert _counted_in_progress(other) == 1
+    off_by = "select abs(extract(epoch from last_run_at - clock_timestamp())) from app.schedules"
+    assert await ledger.connection.fetchval(off_by) < 600
+
+
+async def test_a_worker_takes_only_from_the_queues_it_is_given(
+    ledger: Ledger, variables: dict[str, str], tmp_path: Path
+) -> None:
+    high, default, low = [await ledger.enqueue(queue=queue) for queue in ("high_priority", "default", "low")]
+    with monitoring.running_worker(tmp_path, "--queues", "default, low_priority", **variables):
+        assert {job["status"] for job in await ledger.ended(default, low)} == {"completed"}
+        assert await ledger.connection.fetchval("select queues from app.workers") == ["default", "low"]
+    assert (await ledger.job(high))["status"] == "pending"
+
+
+def test_a_queue_that_there_is_not_is_named(variables: dict[str, str], tmp_path: Path) -> None:
+    done = run_cardbase("worker", "--queues", "default,urgent", folder=tmp_path, **variables)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.endswith("Error: Invalid value for '--queues': 'urgent' is not one of high, default, low.\n")
+
+
+# --- bad jobs -----------------------------------------------------------------------------------------------------
+
+BAD: Final = {
+    "raise_error": "It failed unexpectedly: LookupError.",
+    "raise_cancelled": "It failed unexpectedly: CancelledError.",
+    "raise_too_much": "x" * 1000,
+    "leave": "It failed unexpectedly: SystemExit.",
+    "return_too_much": "Its result has 1048587 bytes: more than 1048576.",
+}
+
+
+async def test_a_bad_job_says_what_is_wrong_and_the_others_go_on(
+    ledger: Ledger, variables: dict[str, str], tmp_path: Path
+) -> None:
+    with monitoring.running_worker(tmp_path, command=STAGED, **variables) as worker:
+        bad = [await ledger.enqueue(arguments={"message": name}, maximum_attempts=1) for name in BAD]
+        other = await ledger.enqueue()
+        ended = await ledger.ended(*bad, other)
+        assert [(job["status"], job["error"]) for job in ended[:-1]] == [("failed", error) for error in BAD.values()]
+        assert ended[-1]["status"] == "completed"
+        assert "LookupError: secret" in worker.output.read_text()  # the log says what its owner is not told
+
+
+async def test_a_job_that_hangs_says_so_and_the_others_go_on(
+    ledger: Ledger, variables: dict[str, str], tmp_path: Path
+) -> None:
+    hanging = await ledger.enqueue(arguments={"message": "last"}, maximum_attempts=1)
+    with monitoring.running_worker(tmp_path, command=STAGED, JOB_TIME_LIMIT_SECONDS="2", **variables):
+        await ledger.running(hanging)
+        failed, other = await ledger.ended(hanging, await ledger.enqueue())
+    assert (failed["status"], failed["error"]) == ("failed", "It took longer than 2 seconds.")
+    assert other["status"] == "completed"
+
+
+@pytest.mark.parametrize(("act", "limit", "status"), [("die", "300", 7), ("block", "4", 1)])
+async def test_a_job_that_ends_its_worker_fails_in_the_end(
+    ledger: Ledger, impatient: dict[str, str], tmp_path: Path, act: str, limit: str, status: int
+) -> None:
+    """Also if it never gives back the event loop, which ends the worker as well; the log then says where it was."""
+    fatal = await ledger.enqueue(arguments={"message": act}, maximum_attempts=1)
+    with monitoring.running_worker(
+        tmp_path / "fatal", command=STAGED, JOB_TIME_LIMIT_SECONDS=limit, **impatient
+    ) as worker:
+        assert await asyncio.to_thread(worker.process.wait, SECONDS) == status
+        assert (f"in {act}" in worker.output.read_text()) == (act == "block")
+    other = await ledger.enqueue()
+    with monitoring.running_worker(tmp_path / "next", command=STAGED, **impatient):
+        failed, done = await ledger.ended(fatal, other)
+    assert (failed["status"], failed["attempts"], failed["error"]) == (
+        "failed",
+        1,
+        "Its worker was lost during the last attempt.",
+    )
+    assert (done["status"], done["attempts"]) == ("completed", 1)
+
+
+async def test_a_job_that_does_not_stop_is_given_back_by_its_worker_which_ends(
+    ledger: Ledger, variables: dict[str, str], tmp_path: Path
+) -> None:
+    job = await ledger.enqueue(arguments={"message": "refuse_to_stop"})
+    with monitoring.running_worker(tmp_path, command=STAGED, **variables) as worker:
+        await ledger.running(job)
+        worker.process.send_signal(signal.SIGTERM)
+        assert await asyncio.to_thread(worker.process.wait, SECONDS) == 1
+    row = await ledger.job(job)
+    assert (row["status"], row["attempts"]) == ("pending", 0)
+
+
+async def test_a_job_of_an_unknown_kind_is_left_to_workers_that_know_it(database: Database, ledger: Ledger) -> None:
+    unknown = await ledger.enqueue("sync_integration", {"integration_id": str(uuid4())})
+    known = await ledger.enqueue()
+    async with working(database, {"test": JOB_KINDS["test"]}, Settings(worker_jobs=2)):
+        [done] = await ledger.ended(known)
+        assert done["status"] == "completed"
+    assert (await ledger.job(unknown))["status"] == "pending"
+
+
 # --- a worker within the test -------------------------------------------------------------------------------------
 
 
 @asynccontextmanager
-async def working(database: Database, kinds: Mapping[str, JobKind], settings: Settings) -> AsyncIterator[JobQueue]:
+async def working(database: Database, kinds: Mapping[str, JobKind], settings: Settings) -> AsyncIterator[None]:
     """A worker on the test's own loop."""
-    link = JobConnection(database.url("cardbase_worker"))
-    await link.open()
-    queue = JobQueue(link, kinds, settings, uuid4(), WorkerMetrics(kinds))
-    running = asyncio.create_task(queue.run())
+    stop = asyncio.Event()
+    running = asyncio.create_task(
+        Worker(database.url("cardbase_worker"), kinds, settings, WorkerMetrics(kinds)).run(stop)
+    )
     try:
-        yield queue
+        yield
     finally:
-        queue.stop()
+        stop.set()
         await running
-        await link.close()
 
 
 async def test_what_has_to_happen_once_is_written_as_the_job_is_completed(database: Database, ledger: Ledger) -> None:
@@ -331,26 +579,51 @@ async def test_a_job_that_can_t_be_recorded_or_holds_up_its_worker_does_the_othe
     assert ended[-1]["error"] == "Its worker was lost during the last attempt."
 
 
-async def test_schedules_run_at_their_time_by_one_worker(database: Database) -> None:
-    runs: dict[str, list[float]] = {"cron": [], "every": []}
-    has_run_twice = asyncio.Event()
+async def test_now_means_now_and_later_means_later(database: Database, ledger: Ledger) -> None:
+    """However long the delay would be that grows with each attempt."""
 
-    def schedules() -> list[Schedule]:
-        async def run(name: str) -> None:
-            runs[name].append(asyncio.get_running_loop().time())
-            if min(map(len, runs.values())) == 2:
-                has_run_twice.set()
+    async def run(context: JobContext, arguments: TestArguments) -> None:
+        if context.attempt < 5:
+            raise RetryLater("Not yet.", arguments.seconds)
 
-        return [Schedule("cron", "* * * * * *", lambda: run("cron")), Schedule("every", 1.0, lambda: run("every"))]
+    async with working(database, {"test": JobKind(TestArguments, run)}, Settings(job_retry_seconds=3600)):
+        due = await ledger.connection.fetchval("select clock_timestamp() + interval '0.3 seconds'")
+        ended = await ledger.ended(
+            await ledger.enqueue(),
+            await ledger.enqueue(arguments={"seconds": 0.3}),
+            await ledger.enqueue(run_after=due),
+        )
+    assert [(job["status"], job["attempts"]) for job in ended] == [("completed", 5)] * 3
+    assert ended[1]["started_at"] - ended[1]["created_at"] >= timedelta(seconds=4 * 0.3)
+    assert ended[2]["started_at"] >= due
 
-    async with working(database, JOB_KINDS, Settings()) as one, working(database, JOB_KINDS, Settings()) as two:
-        tasks = [asyncio.create_task(queue.run_schedules(schedules())) for queue in (one, two)]
-        await asyncio.wait_for(has_run_twice.wait(), SECONDS)
-        one.stop()
-        two.stop()
-        await asyncio.gather(*tasks)
-    for times in runs.values():
-        assert min(later - earlier for earlier, later in pairwise(times)) > 0.5
+
+async def test_a_job_is_run_even_if_the_reply_that_gave_it_to_its_worker_was_lost(
+    database: Database, ledger: Ledger
+) -> None:
+    settings = Settings(worker_heartbeat_seconds=0.5)
+    async with working(database, {"test": JOB_KINDS["test"]}, settings):
+        await ledger.until("select count(*) = 1 from app.workers")
+        async with ledger.connection.transaction():
+            job = await ledger.enqueue()
+            await ledger.connection.execute("delete from app.pending_jobs")
+            await ledger.connection.execute(
+                "update app.jobs set status = 'running', attempts = 1, worker_id = (select worker_id from app.workers)"
+            )
+        [done] = await ledger.ended(job)
+    assert (done["status"], done["attempts"]) == ("completed", 2)
+
+
+async def test_a_schedule_is_claimed_once_each_time_and_catches_up_once(database: Database, ledger: Ledger) -> None:
+    async with asyncpg.create_pool(database.url("cardbase_worker"), min_size=8, max_size=8) as pool:
+
+        async def claimed() -> int:
+            claims = [pool.fetchval("select app.claim_schedule('maintenance', 3600)") for _ in range(8)]
+            return sum(await asyncio.gather(*claims))
+
+        assert (await claimed(), await claimed()) == (1, 0)
+        await ledger.connection.execute("update app.schedules set last_run_at = last_run_at - interval '10 hours'")
+        assert (await claimed(), await claimed()) == (1, 0)
 
 
 # --- one attempt --------------------------------------------------------------------------------------------------
@@ -381,9 +654,9 @@ ATTEMPTS: Final[dict[str, tuple[Callable[[], Awaitable[Any]], str, str | None]]]
         "Its result has a value that can't be stored.",
     ),
     "a result that is too long": (
-        lambda: asyncio.sleep(0, {"text": "x" * 65536}),
+        lambda: asyncio.sleep(0, {"text": "x" * 1_048_576}),
         "failed",
-        "Its result has 65547 bytes: more than 65536.",
+        "Its result has 1048587 bytes: more than 1048576.",
     ),
     "a result that is no JSON": (
         lambda: asyncio.sleep(0, {"text": object()}),
@@ -395,7 +668,7 @@ ATTEMPTS: Final[dict[str, tuple[Callable[[], Awaitable[Any]], str, str | None]]]
 
 def attempt(number: int = 1, arguments: str = "{}") -> Job:
     """An attempt of three at a job."""
-    return Job(1, TENANT, None, UUID(int=2), "test", arguments, number, 3)
+    return Job(TENANT, None, UUID(int=2), "test", arguments, number, 3)
 
 
 async def outcome_of(job: Job, run: Callable[[], Awaitable[Any]]) -> Outcome:
@@ -405,7 +678,7 @@ async def outcome_of(job: Job, run: Callable[[], Awaitable[Any]]) -> Outcome:
         return await run()
 
     settings = Settings(job_time_limit_seconds=0.05, job_retry_seconds=8)
-    context = JobContext(job.tenant_id, None, job.id, job.attempt, settings, JobConnection(""), uuid4())
+    context = JobContext(job.tenant_id, None, job.id, job.attempt, settings, cast(Any, None), uuid4())
     return await carry_out(job, JobKind(TestArguments, work), context)
 
 
@@ -428,9 +701,6 @@ async def test_attempts_come_at_growing_intervals_and_to_an_end() -> None:
     assert (second.status, 8 <= second.seconds <= 16) == ("retried", True)
     third = await outcome_of(attempt(3), fail)
     assert (third.status, third.error) == ("failed", "Not now.")
-    # A job whose worker dies each time ends, too.
-    fourth = await outcome_of(attempt(4), fail)
-    assert (fourth.status, fourth.error) == ("failed", "Its worker was lost during the last attempt.")
 
 
 async def test_arguments_that_were_valid_once_may_be_so_no_more() -> None:
@@ -498,7 +768,7 @@ def test_a_job_is_enqueued_shown_listed_and_cancelled(user: httpx.Client) -> Non
     body = {
         "kind": "test",
         "arguments": {"message": "hi", "seconds": 0.5},
-        "queue": "high",
+        "queue": "low_priority",
         "run_after": "2999-01-01T00:00:00Z",
         "maximum_attempts": 2,
     }
@@ -508,7 +778,7 @@ def test_a_job_is_enqueued_shown_listed_and_cancelled(user: httpx.Client) -> Non
     assert user.get(JOBS, params={"limit": 2}).json()["data"][1] == {
         **SHOWN,
         "id": second,
-        "queue": "high",
+        "queue": "low",
         "maximum_attempts": 2,
     }
 
@@ -520,6 +790,30 @@ def test_a_job_is_enqueued_shown_listed_and_cancelled(user: httpx.Client) -> Non
     )
     assert user.get(JOBS, params={"status": "failed"}).json()["data"] == [cancelled.json()["data"]]
     assert [job["id"] for job in user.get(JOBS, params={"status": "pending"}).json()["data"]] == [third, first]
+
+
+@pytest.mark.parametrize("queue", ["high", "high_priority"])
+def test_the_highest_queue_is_not_for_clients(user: httpx.Client, queue: str) -> None:
+    refused = user.post(JOBS, json={"kind": "test", "queue": queue})
+    assert (refused.status_code, refused.json()["error"]["code"]) == (403, "FORBIDDEN")
+    assert user.get(JOBS).json()["data"] == []
+
+
+def test_a_tenant_that_has_many_jobs_pending_is_told_to_wait(
+    database: Database, make_gateway: Callable[..., Gateway]
+) -> None:
+    """Whether they are put off or not; another tenant is not."""
+    database.execute("insert into deployment.settings (name, value) values ('tenant_pending_jobs', '2')")
+    running = make_gateway(database)
+    with running.client(UUID(int=1)) as one, running.client(UUID(int=2)) as other:
+        first = enqueued(one.post(JOBS, json={"kind": "test", "run_after": "2999-01-01T00:00:00Z"}))
+        enqueued(one.post(f"{JOBS}/test"))
+        for refused in (one.post(f"{JOBS}/test"), one.post(JOBS, json={"kind": "test", "queue": "low"})):
+            assert (refused.status_code, refused.json()["error"]["code"]) == (429, "RATE_LIMITED")
+            assert int(refused.headers["Retry-After"]) > 0
+        enqueued(other.post(f"{JOBS}/test"))
+        assert one.post(f"{JOBS}/{first}/cancel").status_code == 200
+        enqueued(one.post(f"{JOBS}/test"))
 
 
 def test_a_tenant_needs_no_user_for_its_own_jobs(
@@ -575,7 +869,8 @@ WRONG: Final[dict[str, tuple[str, Any, str]]] = {
     "a time that is none": ("", {"kind": "test", "run_after": "soon"}, "run_after"),
     "a time that is too late": ("", {"kind": "test", "run_after": "9999-12-31T23:59:59-14:00"}, "run_after"),
     "no attempt": ("", {"kind": "test", "maximum_attempts": 0}, "maximum_attempts"),
-    "a test too long": ("/test", {"seconds": 4000}, "seconds"),
+    "a test too long": ("/test", {"seconds": 5.1}, "seconds"),
+    "a job that is a test too long": ("", {"kind": "test", "arguments": {"seconds": 5.1}}, "arguments.seconds"),
     "a test that is a text": ("/test", {"fail": "yes"}, "fail"),
     "an id that is none": ("/1/cancel", {}, "id"),
 }

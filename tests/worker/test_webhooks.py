@@ -9,7 +9,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
-from typing import Any, Final, cast
+from typing import Any, Final
 from uuid import UUID, uuid4
 
 import asyncpg
@@ -23,8 +23,15 @@ from gateway.identity import Identity
 from gateway.services import http_client
 from gateway.services.encryption import Encryptor
 from gateway.settings import load_settings
-from gateway.worker.jobs import JobContext, JobError, PermanentError, RetryLater
-from gateway.worker.webhooks import NotifyArguments, SyncIntegrationArguments, notify, sync_integration
+from gateway.worker.jobs import JobContext, JobError, PermanentError, RetryLater, Superseded
+from gateway.worker.webhooks import (
+    NotifyArguments,
+    NotifyUserArguments,
+    SyncIntegrationArguments,
+    notify,
+    notify_user,
+    sync_integration,
+)
 
 KEY: Final = bytes(range(32))
 SECRET: Final = f"whsec_{base64.b64encode(KEY).decode()}"
@@ -46,6 +53,7 @@ class Desk:
         self.settings = load_settings({**LOOPBACK, "INTEGRATION_ENCRYPTION_KEY": ENCRYPTION_KEY})
         self._database = database
         self._pool = pool
+        self._worker_id = uuid4()
 
     def integrate(self, **settings: Any) -> UUID:
         """An integration with these settings."""
@@ -54,7 +62,7 @@ class Desk:
         owner = f"'{self.owner.tenant_id}', '{self.owner.user_id}'"
         self._database.execute(
             "insert into app.integrations (tenant_id, user_id, id, provider, encrypted_settings, setting_names) "
-            f"values ({owner}, '{integration_id}', 'webhook', '\\x{encrypted}', '{{}}')"
+            f"values ({owner}, '{integration_id}', 'webhook', '\\x{encrypted}', '{{{','.join(settings)}}}')"
         )
         return integration_id
 
@@ -68,13 +76,42 @@ class Desk:
 
     def context(self, *, job_id: UUID = UUID_V7, user_id: UUID | None = None, attempt: int = 1) -> JobContext:
         user_id = user_id or self.owner.user_id
-        context = JobContext(self.owner.tenant_id, user_id, job_id, attempt, self.settings, cast(Any, None), uuid4())
-        cast(Any, context).fetch = self._pool.fetch  # in place of a worker's
-        return context
+        return JobContext(
+            self.owner.tenant_id, user_id, job_id, attempt, self.settings, self._pool.acquire, self._worker_id
+        )
 
     async def notify(self, integration_id: UUID, **options: Any) -> dict[str, Any]:
         payload = msgspec.Raw(msgspec.json.encode(PAYLOAD))
         return await notify(self.context(**options), NotifyArguments(integration_id, "card.created", payload))
+
+    async def notify_user(self, **arguments: Any) -> tuple[UUID, dict[str, Any]]:
+        """Runs a job notify_user. Returns its id and result."""
+        job_id = uuid4()
+        self._database.execute(
+            "insert into app.jobs (tenant_id, user_id, id, worker_id, kind, queue, arguments, status, attempts, "
+            f"maximum_attempts) values ('{self.owner.tenant_id}', '{self.owner.user_id}', '{job_id}', "
+            f"'{self._worker_id}', 'notify_user', 'default', '{{}}', 'running', 1, 5)"
+        )
+        given = msgspec.json.decode(msgspec.json.encode(arguments), type=NotifyUserArguments)
+        return job_id, await notify_user(self.context(job_id=job_id), given)
+
+    def prefer(self, **preferences: bool) -> None:
+        """Changes the user's preferences."""
+        named = "".join(f", {name} => {value}" for name, value in preferences.items())
+        owner = f"'{self.owner.tenant_id}', '{self.owner.user_id}'"
+        self._database.execute(f"select from api.update_preferences({owner}{named})")
+
+    def deliveries(self) -> list[dict[str, Any]]:
+        """The arguments of the user's pending jobs notify, in the order of their integrations."""
+        text = self._database.execute(
+            "select coalesce(jsonb_agg(arguments order by arguments ->> 'integration_id'), '[]') from app.jobs "
+            f"where kind = 'notify' and user_id = '{self.owner.user_id}' and status = 'pending'"
+        )
+        found: list[dict[str, Any]] = json.loads(text)
+        return found
+
+    def status(self, job_id: UUID) -> str:
+        return self._database.execute(f"select status from app.jobs where id = '{job_id}'")
 
     async def sync(self, integration_id: UUID, **options: Any) -> dict[str, Any]:
         return await sync_integration(self.context(**options), SyncIntegrationArguments(integration_id))
@@ -245,6 +282,110 @@ async def test_without_the_key_settings_stay_encrypted(desk: Desk, receiver: Rec
     with pytest.raises(PermanentError, match=r"^The settings can't be decrypted: they"):
         await desk.notify(integration)
     assert receiver.requests == []
+
+
+# --- notifications --------------------------------------------------------------------------------------------------
+
+
+async def test_a_notification_goes_to_the_integrations_that_want_it(desk: Desk, receiver: Receiver) -> None:
+    """On the channels that they want and the user allows, by a webhook each."""
+    settings = {"url": receiver.url(), "secret": SECRET}
+    both = desk.integrate(**settings, notifications=["email", "push"])
+    mail = desk.integrate(**settings, notifications=["email", "email"])
+    for unwanted in ([], "push", None, ["fax"], {"push": True}):
+        desk.integrate(**settings, notifications=unwanted)
+    desk.integrate(**settings)
+
+    def delivery(integration_id: UUID, channels: list[str], **notification: Any) -> dict[str, Any]:
+        payload = {"title": "Hi", "body": "", "data": None, **notification, "channels": channels}
+        return {"integration_id": str(integration_id), "event_type": "user.notification", "payload": payload}
+
+    job_id, result = await desk.notify_user(title="Hi")
+    assert (desk.status(job_id), result) == ("completed", {"deliveries": 2})
+    expected = [delivery(both, ["push", "email"]), delivery(mail, ["email"])]
+    assert desk.deliveries() == sorted(expected, key=lambda one: str(one["integration_id"]))
+
+    arguments = msgspec.json.encode(delivery(both, ["push"], data=PAYLOAD))
+    await notify(desk.context(), msgspec.json.decode(arguments, type=NotifyArguments))
+    assert verified(receiver.requests[0])["data"] == {
+        "title": "Hi", "body": "", "data": PAYLOAD, "channels": ["push"]
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("preferences", "channels"),
+    [
+        ({}, ["push", "email"]),
+        ({"push_notifications": False}, ["email"]),
+        ({"email_notifications": False}, ["push"]),
+        ({"push_notifications": False, "email_notifications": False}, None),
+    ],
+    ids=["all", "no push", "no email", "none"],
+)
+async def test_a_user_decides_about_channels(
+    desk: Desk, preferences: dict[str, bool], channels: list[str] | None
+) -> None:
+    desk.integrate(url="https://receiver.example", secret=SECRET, notifications=["push", "email"])
+    desk.prefer(**preferences)
+    _, result = await desk.notify_user(title="Hi", body="there", data={"n": 1})
+    assert result == {"deliveries": 0 if channels is None else 1}
+    assert [one["payload"]["channels"] for one in desk.deliveries()] == ([] if channels is None else [channels])
+
+
+async def test_a_notification_that_is_repeated_or_cancelled_is_not_delivered_again(desk: Desk) -> None:
+    desk.integrate(url="https://receiver.example", secret=SECRET, notifications=["push"])
+    job_id, _ = await desk.notify_user(title="Hi")
+    with pytest.raises(Superseded):
+        await notify_user(desk.context(job_id=job_id), NotifyUserArguments("Hi"))
+    assert len(desk.deliveries()) == 1
+
+
+async def test_a_notification_waits_while_too_many_jobs_are_pending(desk: Desk, shared_database: Database) -> None:
+    """It is not delivered to some of the integrations only."""
+    for _ in range(2):
+        desk.integrate(url="https://receiver.example", secret=SECRET, notifications=["push"])
+    set_limit = (
+        "insert into deployment.settings (name, value) values ('tenant_pending_jobs', '{}')"
+        " on conflict (name) do update set value = excluded.value"
+    )
+    shared_database.execute(set_limit.format(1))
+    try:
+        with pytest.raises(RetryLater, match=r"^Too many jobs of the tenant are pending\.$"):
+            await desk.notify_user(title="Hi")
+    finally:
+        shared_database.execute(set_limit.format(10000))
+    assert desk.deliveries() == []
+
+
+async def test_an_integration_that_can_t_be_decrypted_holds_no_other_up(desk: Desk, shared_database: Database) -> None:
+    """Its own delivery is enqueued, and will say why it fails."""
+    broken, sound = (
+        desk.integrate(url="https://receiver.example", secret=SECRET, notifications=["push"]) for _ in range(2)
+    )
+    shared_database.execute(f"update app.integrations set encrypted_settings = '\\x01' where id = '{broken}'")
+    await desk.notify_user(title="Hi")
+    assert {one["integration_id"]: one["payload"]["channels"] for one in desk.deliveries()} == {
+        str(broken): ["push", "email"],
+        str(sound): ["push"],
+    }
+    with pytest.raises(PermanentError, match="can't be decrypted"):
+        await desk.notify(broken)
+
+
+async def test_a_notification_that_is_too_long_to_deliver_fails_for_good(desk: Desk) -> None:
+    desk.integrate(url="https://receiver.example", secret=SECRET, notifications=["push"])
+    with pytest.raises(PermanentError, match=r"^The notification can't be delivered: the arguments are too long\.$"):
+        await desk.notify_user(title="Hi", data="x" * 65_400)
+
+
+async def test_a_notification_is_for_a_user(desk: Desk) -> None:
+    context = desk.context()
+    context.user_id = None
+    with pytest.raises(PermanentError, match="the job is no user's"):
+        await notify_user(context, NotifyUserArguments("Hi"))
+
+
+# --- services ---------------------------------------------------------------------------------------------------------
 
 
 async def test_a_service_that_is_there_is_shown_so(desk: Desk, receiver: Receiver) -> None:

@@ -179,13 +179,14 @@ def test_a_worker_outlives_the_database(database: Database, url: dict[str, str],
             def runs(result: str) -> float:
                 return value(running.get("/metrics").text, "cards_maintenance_runs_total", result=result)
 
-            wait_until(lambda: "the queue waits for the database" in running.output.read_text(), 30)
+            wait_until(lambda: "waiting for the database" in running.output.read_text(), 30)
             assert runs("done") == 0
             assert value(running.get("/metrics").text, "cards_database_up") == 0
             database.execute("alter role cardbase_worker connection limit -1")
             wait_until(lambda: runs("done") >= 1, 30)
         said = running.output.read_text()
         assert "TooManyConnectionsError 53300" in said
+        assert (said.count("waiting for the database"), said.count("can't listen to the database")) == (1, 1)
         assert PASSWORD not in said
     finally:
         database.execute("alter role cardbase_worker connection limit -1")

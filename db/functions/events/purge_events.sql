@@ -17,17 +17,11 @@ declare
     _purged bigint := 0::bigint;
     _leases bigint;
 begin
-    if (purge_events.retention_minutes between 1 and 10080) is not true then
-        raise exception using
-            errcode = 'invalid_parameter_value',
-            message = 'retention_minutes is out of range',
-            detail = format('Expected 1 to 10,080, got %s.', coalesce(purge_events.retention_minutes::text, 'nothing')),
-            hint = 'Keep events for a minute at least.';
-    end if;
-    perform app.check_maximum_rows(purge_events.maximum_rows);
+    perform app.check_parameter('retention_minutes', purge_events.retention_minutes, 10080);
+    perform app.check_parameter('maximum_rows', purge_events.maximum_rows, 100000);
 
     for _last in
-        with outdated as (
+        with due as (
             select
                 event.tenant_id,
                 event.transaction_id,
@@ -41,11 +35,11 @@ begin
 
         purged as (
             delete from app.events as event
-            using outdated
+            using due
             where
-                event.tenant_id = outdated.tenant_id
-                and event.transaction_id = outdated.transaction_id
-                and event.event_id = outdated.event_id
+                event.tenant_id = due.tenant_id
+                and event.transaction_id = due.transaction_id
+                and event.event_id = due.event_id
             returning event.tenant_id, event.transaction_id, event.event_id
         )
 
@@ -72,7 +66,7 @@ begin
 
     perform set_config('app.current_tenant_id', '', true);
 
-    with expired as (
+    with due as (
         select subscription.tenant_id
         from app.event_subscriptions as subscription
         where subscription.expires_at <= now()
@@ -82,8 +76,8 @@ begin
     )
 
     delete from app.event_subscriptions as subscription
-    using expired
-    where subscription.tenant_id = expired.tenant_id;
+    using due
+    where subscription.tenant_id = due.tenant_id;
 
     get diagnostics _leases = row_count;
     return _purged + _leases;

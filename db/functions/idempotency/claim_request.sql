@@ -26,10 +26,7 @@ begin
 
     return app.claim_idempotency_key(
         claim_request.tenant_id,
-        case
-            when claim_request.user_id is null then claim_request.idempotency_key
-            else app.user_idempotency_key(claim_request.user_id, claim_request.idempotency_key)
-        end,
+        app.user_idempotency_key(claim_request.user_id, claim_request.idempotency_key),
         app.request_fingerprint(claim_request.function_name, claim_request.request)
     );
 end;

@@ -13,9 +13,9 @@ as $$
 declare
     _purged bigint;
 begin
-    perform app.check_maximum_rows(purge_idempotency_store.maximum_rows);
+    perform app.check_parameter('maximum_rows', purge_idempotency_store.maximum_rows, 100000);
 
-    with expired as (
+    with due as (
         select
             stored.tenant_id,
             stored.idempotency_key
@@ -27,10 +27,10 @@ begin
     )
 
     delete from app.idempotency_store as stored
-    using expired
+    using due
     where
-        stored.tenant_id = expired.tenant_id
-        and stored.idempotency_key = expired.idempotency_key;
+        stored.tenant_id = due.tenant_id
+        and stored.idempotency_key = due.idempotency_key;
 
     get diagnostics _purged = row_count;
     return _purged;

@@ -28,10 +28,7 @@ begin
 
     return app.remember_reply(
         remember_request.tenant_id,
-        case
-            when remember_request.user_id is null then remember_request.idempotency_key
-            else app.user_idempotency_key(remember_request.user_id, remember_request.idempotency_key)
-        end,
+        app.user_idempotency_key(remember_request.user_id, remember_request.idempotency_key),
         app.request_fingerprint(remember_request.function_name, remember_request.request),
         remember_request.idempotency_ttl_hours,
         row(

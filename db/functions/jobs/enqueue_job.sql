@@ -35,10 +35,7 @@ declare
         else coalesce(enqueue_job.queue, 'default')
     end;
     _attempts constant integer := coalesce(enqueue_job.maximum_attempts, 5);
-    _key constant text := case
-        when enqueue_job.user_id is null then enqueue_job.idempotency_key
-        else app.user_idempotency_key(enqueue_job.user_id, enqueue_job.idempotency_key)
-    end;
+    _key constant text := app.user_idempotency_key(enqueue_job.user_id, enqueue_job.idempotency_key);
     _fingerprint bytea;
     _id uuid;
     _reply api.reply;

@@ -1,7 +1,7 @@
 -- Enqueues a job of the kind test, to see whether jobs are done.
 --   tenant_id, user_id   the caller's tenant and user; null user: the job is the tenant's
 --   message              what its result says
---   seconds              how long it takes
+--   seconds              how long it takes, 0 to 5
 --   fail                 whether each attempt fails
 --   idempotency_key, idempotency_ttl_hours; reply and errors   as for api.enqueue_job
 create or replace function api.enqueue_test_job(
@@ -43,7 +43,7 @@ $$;
 comment on function api.enqueue_test_job(uuid, uuid, text, double precision, boolean, text, integer) is
 $$Enqueues a job that does nothing, to see whether jobs are done.
 
-After the given number of seconds its result is message, or it fails.
+After the given number of seconds, 0 to 5, its result is message, or it fails.
 
 PT422: a field is not valid. PT409: a request with the idempotency key is still running.$$;
 alter function api.enqueue_test_job(uuid, uuid, text, double precision, boolean, text, integer) owner to cardbase_api;

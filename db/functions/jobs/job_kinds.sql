@@ -8,6 +8,7 @@ parallel safe
 return '{
     "embed_memory": {"memory_id": "uuid"},
     "notify": {"integration_id": "uuid", "event_type": "string", "payload": "any"},
+    "notify_user": {"title": "string", "body": "string?", "data": "any?"},
     "sync_integration": {"integration_id": "uuid"},
     "test": {"fail": "boolean?", "message": "string?", "seconds": "number?"}
 }'::jsonb;

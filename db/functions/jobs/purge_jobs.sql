@@ -14,16 +14,10 @@ as $$
 declare
     _purged bigint;
 begin
-    if (purge_jobs.retention_hours between 1 and 876000) is not true then
-        raise exception using
-            errcode = 'invalid_parameter_value',
-            message = 'retention_hours is out of range',
-            detail = format('Expected 1 to 876,000, got %s.', coalesce(purge_jobs.retention_hours::text, 'nothing')),
-            hint = 'Keep jobs for an hour at least.';
-    end if;
-    perform app.check_maximum_rows(purge_jobs.maximum_rows);
+    perform app.check_parameter('retention_hours', purge_jobs.retention_hours, 876000);
+    perform app.check_parameter('maximum_rows', purge_jobs.maximum_rows, 100000);
 
-    with outlived as (
+    with due as (
         select
             job.tenant_id,
             job.id
@@ -35,10 +29,10 @@ begin
     )
 
     delete from app.jobs as job
-    using outlived
+    using due
     where
-        job.tenant_id = outlived.tenant_id
-        and job.id = outlived.id;
+        job.tenant_id = due.tenant_id
+        and job.id = due.id;
 
     get diagnostics _purged = row_count;
     return _purged;

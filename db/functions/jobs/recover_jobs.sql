@@ -35,21 +35,10 @@ begin
 
     for _dead in
         select
-            lost.worker_id,
-            jsonb_agg(
-                jsonb_build_object(
-                    'tenant_id', lost.tenant_id,
-                    'id', lost.id,
-                    'attempt', lost.attempts,
-                    'status', case when lost.attempts < lost.maximum_attempts then 'retried' else 'failed' end,
-                    'error', case
-                        when lost.attempts < lost.maximum_attempts then lost.error
-                        else 'Its worker was lost during the last attempt.'
-                    end
-                )
-            ) as outcomes
+            (lost.job).worker_id,
+            jsonb_agg(app.lost_outcome(lost.job)) as outcomes
         from (
-            select job.*
+            select job
             from app.jobs as job
             where
                 job.status = 'running'
@@ -63,8 +52,8 @@ begin
                 )
             limit recover_jobs.maximum
         ) as lost
-        group by lost.worker_id
-        order by lost.worker_id
+        group by (lost.job).worker_id
+        order by (lost.job).worker_id
     loop
         _recovered := _recovered + (select count(*) from app.finish_jobs(_dead.worker_id, _dead.outcomes));
     end loop;

@@ -3,7 +3,7 @@
 --   content              what to remember, 1 to 100,000 characters
 --   memory_type          of what kind it is, 1 to 50 characters; null: general
 --   metadata             an object; null: {}
--- Returns 201 with the memory.
+-- Returns 201 with the memory, whose embedding a job computes (app.enqueue_embedding).
 -- Errors: PT401 unauthenticated, the caller is not a user; PT422 validation_error.
 create or replace function api.create_memory(
     tenant_id uuid,
@@ -18,10 +18,12 @@ volatile
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+    _reply api.reply;
 begin
     perform app.set_caller(create_memory.tenant_id, create_memory.user_id);
 
-    return app.create_resource(
+    _reply := app.create_resource(
         'memories',
         jsonb_build_object(
             'content', create_memory.content,
@@ -29,6 +31,9 @@ begin
             'metadata', create_memory.metadata
         )
     );
+    perform app.enqueue_embedding((_reply.body -> 'data' ->> 'id')::uuid);
+
+    return _reply;
 end;
 $$;
 

@@ -4,7 +4,8 @@
 --   content              what to remember, 1 to 100,000 characters
 --   memory_type          of what kind it is, 1 to 50 characters
 --   metadata             an object
--- A null leaves the field as it was. Returns 200 with the memory.
+-- A null leaves the field as it was. Returns 200 with the memory; of new content a job computes the embedding
+-- (app.enqueue_embedding).
 -- Errors: PT401 unauthenticated, the caller is not a user; PT404 memory_not_found; PT422 validation_error.
 create or replace function api.update_memory(
     tenant_id uuid,
@@ -20,10 +21,12 @@ volatile
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+    _reply api.reply;
 begin
     perform app.set_caller(update_memory.tenant_id, update_memory.user_id);
 
-    return app.update_resource(
+    _reply := app.update_resource(
         'memories',
         update_memory.id,
         jsonb_build_object(
@@ -32,6 +35,11 @@ begin
             'metadata', update_memory.metadata
         )
     );
+    if update_memory.content is not null then
+        perform app.enqueue_embedding(update_memory.id);
+    end if;
+
+    return _reply;
 end;
 $$;
 

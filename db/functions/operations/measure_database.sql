@@ -2,7 +2,7 @@
 --   usage_retention_days   how many days usage events are kept; null: for ever
 -- Returns a row for each figure: the metric's name, its labels, its value. A name that ends in _total only grows.
 -- Cheap: figures about tables come from the server's statistics. Of the tables themselves only the oldest row is read,
--- by an index, and the queue, which holds only what is not done.
+-- by an index, and app.pending_jobs, which holds only what is pending.
 create or replace function app.measure_database(usage_retention_days integer default null)
 returns table (metric text, labels jsonb, value double precision)
 language sql
@@ -59,17 +59,30 @@ as $$
     left join (
         select
             pending.priority,
-            count(*) as jobs,
+            count(*) filter (where pending.run_at <= now()) as ready,
+            count(*) filter (where pending.run_at > now()) as put_off,
+            -- Before the first is due this is negative.
             extract(epoch from now() - min(pending.run_at)) as seconds
         from app.pending_jobs as pending
-        where pending.run_at <= now()
         group by pending.priority
-    ) as waiting on waiting.priority = known.priority::integer
+    ) as found on found.priority = known.priority::smallint
     cross join lateral (
         values
-        ('cards_jobs_waiting', coalesce(waiting.jobs, 0)),
-        ('cards_jobs_waiting_seconds', coalesce(waiting.seconds, 0))
+        ('cards_jobs_pending', coalesce(found.ready, 0)),
+        ('cards_jobs_put_off', coalesce(found.put_off, 0)),
+        ('cards_jobs_oldest_pending_seconds', greatest(found.seconds, 0))
     ) as figure (metric, value)
+
+    union all
+    select
+        'cards_jobs_busiest_tenant_ratio',
+        '{}',
+        coalesce(max(tenant.jobs), 0) / app.setting('tenant_pending_jobs', '10000')::double precision
+    from (
+        select count(*) as jobs
+        from app.pending_jobs as pending
+        group by pending.tenant_id
+    ) as tenant
 
     union all
     select

@@ -23,13 +23,7 @@ begin
     perform set_config('app.current_tenant_id', find_unembedded_memories.tenant_id::text, true);
     perform app.check_embeddings();
 
-    if (find_unembedded_memories.maximum between 1 and 1000) is not true then
-        raise exception using
-            errcode = 'invalid_parameter_value',
-            message = 'maximum is out of range',
-            detail = format('Expected 1 to 1000, got %s.', coalesce(find_unembedded_memories.maximum::text, 'nothing')),
-            hint = 'Take more steps.';
-    end if;
+    perform app.check_parameter('maximum', find_unembedded_memories.maximum, 1000);
 
     return query
     select

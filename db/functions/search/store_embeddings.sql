@@ -4,7 +4,8 @@
 --   user_ids, ids    the memories that they are of
 --   content_hashes   as app.find_unembedded_memories returned them
 --   embeddings       each as pgvector writes a vector: [0.25,-0.5,…]
--- The four arrays have the same length. Returns how many were stored: a memory that is gone is skipped.
+-- The four arrays have the same length. Returns how many were stored: a memory that is gone is skipped, and so is one
+-- whose content has changed since, as its present content may have its embedding by now.
 -- Errors: PT501 embeddings_not_configured, the server has no pgvector; 22P02 and 22000, something is not an embedding.
 create or replace function app.store_embeddings(
     tenant_id uuid,
@@ -40,7 +41,7 @@ begin
         from unnest($3, $4, $5, $6) as given (user_id, id, content_hash, embedding)
         inner join app.memories as memory
             on memory.tenant_id = $1 and memory.user_id = given.user_id and memory.id = given.id
-        where memory.deleted_at is null
+        where memory.deleted_at is null and sha256(convert_to(memory.content, 'UTF8')) = given.content_hash
         order by memory.user_id, memory.id
         on conflict (tenant_id, user_id, memory_id) do update
         set

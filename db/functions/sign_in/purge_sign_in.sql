@@ -15,9 +15,9 @@ declare
     _tokens bigint;
     _attempts bigint;
 begin
-    perform app.check_maximum_rows(purge_sign_in.maximum_rows);
+    perform app.check_parameter('maximum_rows', purge_sign_in.maximum_rows, 100000);
 
-    with expired as (
+    with due as (
         select
             token.tenant_id,
             token.user_id,
@@ -30,15 +30,15 @@ begin
     )
 
     delete from app.refresh_tokens as token
-    using expired
+    using due
     where
-        token.tenant_id = expired.tenant_id
-        and token.user_id = expired.user_id
-        and token.token_hash = expired.token_hash;
+        token.tenant_id = due.tenant_id
+        and token.user_id = due.user_id
+        and token.token_hash = due.token_hash;
 
     get diagnostics _tokens = row_count;
 
-    with expired as (
+    with due as (
         select
             attempt.tenant_id,
             attempt.subject
@@ -50,10 +50,10 @@ begin
     )
 
     delete from app.login_attempts as attempt
-    using expired
+    using due
     where
-        attempt.tenant_id = expired.tenant_id
-        and attempt.subject = expired.subject;
+        attempt.tenant_id = due.tenant_id
+        and attempt.subject = due.subject;
 
     get diagnostics _attempts = row_count;
     return _tokens + _attempts;

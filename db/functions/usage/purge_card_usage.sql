@@ -15,16 +15,10 @@ as $$
 declare
     _purged bigint;
 begin
-    if purge_card_usage.retention_days between 1 and 36500 is not true then
-        raise exception using
-            errcode = 'invalid_parameter_value',
-            message = 'retention_days is out of range',
-            detail = format('Expected 1 to 36,500, got %s.', purge_card_usage.retention_days),
-            hint = 'Keep events for a day at least; to keep them for ever, do not purge them.';
-    end if;
-    perform app.check_maximum_rows(purge_card_usage.maximum_rows);
+    perform app.check_parameter('retention_days', purge_card_usage.retention_days, 36500);
+    perform app.check_parameter('maximum_rows', purge_card_usage.maximum_rows, 100000);
 
-    with outdated as (
+    with due as (
         select
             event.tenant_id,
             event.card_id,
@@ -37,11 +31,11 @@ begin
     )
 
     delete from app.card_usage as event
-    using outdated
+    using due
     where
-        event.tenant_id = outdated.tenant_id
-        and event.card_id = outdated.card_id
-        and event.usage_id = outdated.usage_id;
+        event.tenant_id = due.tenant_id
+        and event.card_id = due.card_id
+        and event.usage_id = due.usage_id;
 
     get diagnostics _purged = row_count;
     return _purged;

@@ -21,4 +21,4 @@ $$;
 comment on function app.setting(text, jsonb) is
 $$A setting that the last deploy wrote into the database.$$;
 revoke all on function app.setting(text, jsonb) from public;
-grant execute on function app.setting(text, jsonb) to cardbase_api;
+grant execute on function app.setting(text, jsonb) to cardbase_api, cardbase_maintenance;
