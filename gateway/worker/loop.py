@@ -44,6 +44,8 @@ HEARTBEATS: Final = 6
 """How often a worker says that it is alive in the time after which it would be considered dead."""
 POLL_SECONDS: Final = 5.0
 """How long the worker sleeps at most: notifications wake it, and they are lost where no session is kept."""
+BATCH_BYTES: Final = 1_048_576
+"""About how many bytes of results are recorded together."""
 LOCKED_SECONDS: Final = 0.1
 """How soon it looks again for a job that is due but was not found, as somebody has it locked."""
 PAUSE_SECONDS: Final = 0.005
@@ -101,7 +103,7 @@ class Worker:
             await stop.wait()
             self._is_stopping = True
             self._is_woken.set()
-            await asyncio.wait([taking], timeout=CANCEL_SECONDS)  # what it is being given it must know of
+            await asyncio.wait([taking], timeout=CANCEL_SECONDS)  # so that no job is given to it unseen
             await _cancel(taking, living)
             await _cancel(*self._running.values())
             try:
@@ -167,11 +169,12 @@ class Worker:
             self._ended.put_nowait(Ended(job, outcome, seconds))
 
     async def _record(self) -> None:
-        """Records outcomes: all those at once that came while others were recorded."""
+        """Records outcomes, together with those that came while others were recorded."""
         while True:
-            batch = [await self._ended.get()]
-            while not self._ended.empty():
+            batch, size = [await self._ended.get()], 0
+            while not self._ended.empty() and size < BATCH_BYTES:
                 batch.append(self._ended.get_nowait())
+                size += len(batch[-1].outcome.result)
             recorded = await self._finish([ended.outcome for ended in batch])
             for job, outcome, seconds in batch:
                 self._let_go(job, outcome.status if job.id in recorded else "superseded", seconds)

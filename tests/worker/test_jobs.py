@@ -579,6 +579,25 @@ async def test_a_job_that_can_t_be_recorded_or_holds_up_its_worker_does_the_othe
     assert ended[-1]["error"] == "Its worker was lost during the last attempt."
 
 
+async def test_a_job_that_is_locked_does_not_hold_up_the_others(database: Database, ledger: Ledger) -> None:
+    """As by a transaction that cancels it and stays open. When that is rolled back, the job is run again."""
+    may_end = asyncio.Event()
+
+    async def run(_: JobContext, __: TestArguments) -> None:
+        await may_end.wait()
+
+    settings = Settings(worker_heartbeat_seconds=0.5)
+    async with working(database, {"test": JobKind(TestArguments, run)}, settings):
+        locked = await ledger.enqueue()
+        await ledger.running(locked)
+        with Holder(database, f"select from api.cancel_job('{TENANT}', null, '{locked}')"):
+            may_end.set()
+            [other] = await ledger.ended(await ledger.enqueue())
+            assert (other["status"], other["attempts"]) == ("completed", 1)
+        [job] = await ledger.ended(locked)
+        assert (job["status"], job["attempts"]) == ("completed", 2)
+
+
 async def test_now_means_now_and_later_means_later(database: Database, ledger: Ledger) -> None:
     """However long the delay would be that grows with each attempt."""
 

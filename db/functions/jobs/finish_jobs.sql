@@ -6,7 +6,9 @@
 --               retried     failed with its error; another attempt follows after `seconds`, 0: at once
 --               returned    it was given back unfinished and doesn't count; another one follows at once, elsewhere
 -- Returns the ids of the jobs for which this was recorded. Nothing is recorded for the others: they were cancelled, or
--- an attempt of another worker superseded theirs.
+-- an attempt of another worker superseded theirs, or somebody has the job locked, perhaps to cancel it, in a
+-- transaction whose end the other outcomes don't wait for. If such a job is not cancelled then, app.find_ended_jobs
+-- gives it back.
 --
 -- Workers are woken where there may be something for them to do: a job is pending again, or its tenant has others
 -- pending, and was perhaps at its bound. Jobs are locked in the order of their keys, so that no two calls deadlock.
@@ -60,7 +62,7 @@ begin
             and job.attempts = outcome.attempt
             and job.worker_id = finish_jobs.worker_id
         order by job.tenant_id, job.id
-        for update of job
+        for update of job skip locked
     ),
 
     finished as (
