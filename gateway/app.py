@@ -61,7 +61,7 @@ def create_app(settings: Settings, database_url: str) -> "ASGIApp":
     pool, readers = make_pools(database_url, settings)
     pools = [pool] if readers is None else [pool, readers]
     calls = Calls(pool, settings)
-    listener = Listener(database_url, keeps_session=settings.database_prepared_statements, uses_keys=True)
+    listener = Listener(database_url, keeps_session=settings.database_prepared_statements)
     keeper = CatalogKeeper(listener)
     check = HealthCheck(database_url, settings.redis_url, lambda: pool.in_use >= pool.maximum)
     identifier = Identifier(settings)

@@ -7,7 +7,6 @@ told when listening begins and look for themselves.
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from hashlib import sha256
 from typing import Any, Final
 
 import asyncpg
@@ -30,13 +29,10 @@ class Listener:
 
     keeps_session: False behind a pooler that changes servers between transactions. Nothing is ever heard then. A pooler
     that the settings don't mention gives itself away by its process id, which is not the server's.
-    uses_keys: whether it needs `key_of`, for which it has to log in as cardbase_gateway.
     """
 
-    def __init__(self, url: str, *, keeps_session: bool = True, uses_keys: bool = False) -> None:
+    def __init__(self, url: str, *, keeps_session: bool = True) -> None:
         self._url = url
-        self._uses_keys = uses_keys
-        self._secret = b""
         self._keeps_session = keeps_session
         self._hears = False
         self._hearers: dict[str, list[Hear]] = {}
@@ -69,13 +65,6 @@ class Listener:
     def is_listening(self) -> bool:
         """Whether notifications are received."""
         return self._hears and self._connection is not None
-
-    def key_of(self, name: str) -> str:
-        """The name by which announcements speak of something, as app.announcement_key returns it.
-
-        It is known from the first time that listening begins, and stays the same in a database.
-        """
-        return sha256(self._secret + name.encode()).hexdigest()
 
     async def ask(self, sql: str) -> Any:
         """Returns a statement's single value. Waits for at most one attempt to connect. Raises DATABASE_ERRORS."""
@@ -134,8 +123,6 @@ class Listener:
             self._hears = self._keeps_session and server == connection.get_server_pid()
             for channel in self._hearers if self._hears else ():
                 await connection.add_listener(channel, self._hear)
-            if self._uses_keys:
-                self._secret = await connection.fetchval("select api.announcement_secret()")
             for begin in self._beginners:
                 await begin(connection)
             self._connection = connection

@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing, contextmanager
+from hashlib import sha256
 from time import perf_counter
 from typing import TYPE_CHECKING, Final
 from uuid import UUID
@@ -54,6 +55,7 @@ class Events:
         self._topics: dict[UUID, Topic] = {}
         self._topics_by_key: dict[str, Topic] = {}
         """The same by the names that announcements use."""
+        self._secret = b""
         self._streams: set[Stream] = set()
         self._streams_of: Counter[UUID] = Counter()
         self._is_ending = False
@@ -157,15 +159,17 @@ class Events:
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     def _key_of(self, tenant_id: UUID) -> str:
-        return self._listener.key_of(f"events:{tenant_id}")
+        """The name of a tenant in announcements, as app.announcement_key returns it."""
+        return sha256(self._secret + f"events:{tenant_id}".encode()).hexdigest()
 
     def _wake(self, key: str) -> None:
         if (topic := self._topics_by_key.get(key)) is not None:
             topic.wake()
 
-    async def _wake_all(self, _: Connection) -> None:
+    async def _wake_all(self, connection: Connection) -> None:
         """Makes every topic read what was announced while nobody listened."""
-        # Listening may have begun just now, and keys of topics that are older were not known.
+        self._secret = await connection.fetchval("select api.announcement_secret()")
+        # Topics that are older than the first time that listening begins had another name.
         self._topics_by_key = {self._key_of(tenant_id): topic for tenant_id, topic in self._topics.items()}
         for topic in self._topics.values():
             topic.wake()

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 CHANNEL: Final = "cardbase_changes"
 BEGINNING: Final = """
 select
+    api.announcement_secret() as secret,
     pg_current_xact_id()::text as transaction_id,
     concat_ws('/', database.oid, pg_postmaster_start_time(), pg_stat_get_bgwriter_stat_reset_time()) as incarnation
 from pg_database as database
@@ -79,7 +80,7 @@ class Cache:
             self._store = RedisStore(redis, namespace="cardbase:cache")
         self._breaker = breaker
         self._count = count
-        self._incarnation = b""
+        self._incarnation = self._secret = b""
         self._forgotten = 0
         """The newest change, by transaction id, that is not in `_changes`."""
         self._changes: dict[str, int] = {}
@@ -117,7 +118,7 @@ class Cache:
         if not await self._listener.catch_up(CATCH_UP_SECONDS):
             return "bypassed", None
         incarnation, snapshot, body = entry.split(b"\n", 2)
-        last_change = self._changes.get(self._listener.key_of(source), self._forgotten)
+        last_change = self._changes.get(self._key_of(source), self._forgotten)
         if incarnation != self._incarnation or not _includes(snapshot.decode(), last_change):
             return "miss", None
         return "hit", body
@@ -145,7 +146,12 @@ class Cache:
         row = await connection.fetchrow(BEGINNING)
         assert row is not None
         self._changes.clear()
-        self._forgotten, self._incarnation = int(row["transaction_id"]), row["incarnation"].encode()
+        self._secret, self._incarnation = row["secret"], row["incarnation"].encode()
+        self._forgotten = int(row["transaction_id"])
+
+    def _key_of(self, source: str) -> str:
+        """The name of a source in announcements, as app.announcement_key returns it."""
+        return hashlib.sha256(self._secret + source.encode()).hexdigest()
 
 
 def _includes(snapshot: str, transaction_id: int) -> bool:

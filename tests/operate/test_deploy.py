@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import pytest
@@ -15,6 +16,7 @@ from support import REPOSITORY, servers
 from support.servers import Database, Server
 
 from gateway.operate.deploy import ADVISORY_LOCK, DEFAULT_SOURCE, DeployError, deploy
+from gateway.settings import Settings
 
 OLD_SERVER = 15
 ROLES = (
@@ -599,3 +601,26 @@ def test_unreachable_database_is_one_line(tree: Tree, url: str) -> None:
 def test_folder_that_is_no_db_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DeployError, match="it is not a db folder"):
         asyncio.run(deploy("postgresql://nobody@/nowhere", source=tmp_path))
+
+
+# --- settings that functions depend on ----------------------------------------------------------------------------
+
+
+def test_settings_are_written_where_functions_read_them(deployed: Database, tree: Tree) -> None:
+    def apply(check: bool = False, **settings: Any) -> list[str]:
+        return asyncio.run(
+            deploy(deployed.url(), source=tree.folder, settings=Settings(embed_memories=False, **settings), check=check)
+        )
+
+    def pending() -> str:
+        return deployed.execute("select value from deployment.settings where name = 'tenant_pending_jobs'")
+
+    assert pending() == ""
+    assert sorted(apply()) == ["setting embed_memories: now false", "setting tenant_pending_jobs: now 10000"]
+    assert apply() == []
+    assert apply(check=True, tenant_pending_jobs=3) == ["setting tenant_pending_jobs: now 3"]
+    assert pending() == "10000"
+    assert apply(tenant_pending_jobs=3) == ["setting tenant_pending_jobs: now 3"]
+    assert pending() == "3"
+    assert tree.deploy(deployed) == []  # without settings those that were written stay
+    assert pending() == "3"

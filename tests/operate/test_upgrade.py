@@ -1,5 +1,7 @@
 """Upgrade with no downtime: deploy, then one gateway after the other, as docs/operations.md says."""
 
+import asyncio
+import shutil
 import threading
 from collections.abc import Callable
 from itertools import cycle
@@ -10,6 +12,8 @@ from uuid import UUID
 import httpx
 from support.gateways import Gateway, run_cardbase, wait_until
 from support.servers import Database
+
+from gateway.operate.deploy import DEFAULT_SOURCE, deploy
 
 BATCH = "/api/v1/cards/batch"
 
@@ -77,3 +81,97 @@ def test_no_call_fails_while_database_and_gateways_are_replaced(
             clients.wait_for(20)
     assert clients.failures == []
     assert set(clients.statuses) <= {200, 201}
+
+
+PGQUEUER = """
+create schema queue authorization cardbase_owner;
+set local role cardbase_owner;
+create type queue.pgqueuer_status as enum ('queued', 'picked', 'successful', 'exception', 'canceled', 'deleted');
+create table queue.pgqueuer (
+    id bigserial primary key,
+    priority integer not null,
+    queue_manager_id uuid,
+    created timestamptz not null default now(),
+    updated timestamptz not null default now(),
+    heartbeat timestamptz not null default now(),
+    execute_after timestamptz not null default now(),
+    status queue.pgqueuer_status not null,
+    entrypoint text not null,
+    payload bytea
+);
+create table queue.pgqueuer_log (id bigserial primary key, job_id bigint not null);
+create function app.discard_row() returns trigger language plpgsql as $$ begin return null; end; $$;
+create trigger discard_row before insert on queue.pgqueuer_log for each row execute function app.discard_row();
+create function queue.fn_pgqueuer_changed() returns trigger language plpgsql as $$ begin return null; end; $$;
+create trigger tg_pgqueuer_changed after insert or update on queue.pgqueuer
+for each row execute function queue.fn_pgqueuer_changed();
+create function app.begin_jobs(worker_id uuid, queue_ids bigint[]) returns integer language sql return 1;
+create function app.keep_worker(worker_id uuid, host text, seconds double precision) returns void
+language sql return null;
+"""
+"""What matters here of PgQueuer's tables, and of the functions that used them."""
+
+JOBS_BEFORE = """
+insert into queue.pgqueuer (id, priority, status, entrypoint, execute_after)
+values
+(1, 1, 'queued', 'test', now() - interval '1 minute'),
+(2, -1, 'queued', 'test', '2999-01-01'),
+(3, 0, 'picked', 'test', now()),
+(4, 0, 'picked', 'test', now());
+insert into app.jobs
+(tenant_id, id, kind, queue, arguments, maximum_attempts, status, attempts, queue_id, worker_id)
+select
+    repeat(job.tenant, 8)::uuid,
+    ('00000000-0000-7000-8000-00000000000' || job.number)::uuid,
+    'test',
+    job.queue,
+    '{}',
+    5,
+    job.status,
+    job.attempts,
+    nullif(job.number, 5),
+    case when job.status <> 'pending' then 'dddddddd-0000-0000-0000-000000000000'::uuid end
+from (
+    values
+    ('aaaa', 1, 'high', 'pending', 1),
+    ('aaaa', 2, 'low', 'pending', 0),
+    -- It was picked, and not begun.
+    ('bbbb', 3, 'default', 'pending', 0),
+    ('bbbb', 4, 'default', 'running', 2),
+    ('bbbb', 5, 'default', 'completed', 1)
+) as job (tenant, number, queue, status, attempts);
+insert into app.workers (worker_id, host, expires_at)
+values ('dddddddd-0000-0000-0000-000000000000', 'there', now() - interval '1 second');
+"""
+TAKE = """
+select string_agg(format('%s:%s', right(id::text, 1), attempt), ' ' order by id)
+from app.take_jobs('11111111-0000-0000-0000-000000000000', 10, '{high,default,low}', '{test}', null, 10)
+"""
+
+
+def test_pending_put_off_and_running_jobs_are_carried_over_from_pgqueuer(
+    empty_database: Database, tmp_path: Path
+) -> None:
+    before = tmp_path / "db"
+    for folder in ("setup", "functions/foundation", "migrations"):
+        shutil.copytree(DEFAULT_SOURCE / folder, before / folder)
+    for migration in (before / "migrations").iterdir():
+        if migration.name > "0016":
+            migration.unlink()
+    asyncio.run(deploy(empty_database.url(), source=before))
+    empty_database.execute(f"begin; {PGQUEUER} commit", JOBS_BEFORE)
+    asyncio.run(deploy(empty_database.url()))
+
+    assert empty_database.execute("select to_regnamespace('queue')") == ""
+    assert empty_database.execute(
+        "select right(id::text, 1), priority, is_ready, extract(year from run_at) = 2999"
+        " from app.pending_jobs order by id"
+    ).splitlines() == ["1|1|t|f", "2|-1|f|t", "3|0|t|f"]
+    assert empty_database.execute(TAKE, user="cardbase_worker") == "1:2 3:1"
+    # The one that was running goes on when its worker is known to be dead.
+    empty_database.execute(
+        "insert into app.workers (worker_id, host, alive_since, expires_at) values"
+        " ('11111111-0000-0000-0000-000000000000', 'here', now() - interval '1 hour', now() + interval '1 minute')"
+    )
+    assert empty_database.execute("select app.recover_jobs()", user="cardbase_worker") == "1"
+    assert empty_database.execute(TAKE, user="cardbase_worker") == "4:3"

@@ -378,9 +378,6 @@ class _Listener:
     def at_begin(self, _: object) -> None:
         pass
 
-    def key_of(self, name: str) -> str:
-        return f"key of {name}".replace(" ", "-")
-
     async def catch_up(self, _: float) -> bool:
         while self.pending:
             self.say(self.pending.pop(0))
@@ -405,7 +402,7 @@ class _Cached:
         return self.results[-1]
 
     def change(self, what: str) -> None:
-        keys = map(self.listener.key_of, (what.rpartition(":")[0], what))
+        keys = map(self.cache._key_of, (what.rpartition(":")[0], what))
         self.listener.pending.append(f"{' '.join(keys)} {self.transaction_id}")
         self.transaction_id += 1
 
@@ -420,7 +417,7 @@ async def test_no_reply_is_returned_before_pending_announcements_are_received() 
 async def test_a_forged_announcement_changes_nothing() -> None:
     cached = _Cached()
     await cached.fetch()
-    cached.listener.pending += ["", "users:a:b", f"{cached.listener.key_of('users:a:b')} x", "a b c d"]
+    cached.listener.pending += ["", "users:a:b", f"{cached.cache._key_of('users:a:b')} x", "a b c d"]
     assert await cached.fetch() == "hit"
 
 

@@ -87,7 +87,9 @@ ROWS: Final[Mapping[str, str]] = {
     " select tenant_id, user_id, id, 'model', '\\x00', '[1]' from app.memories where tenant_id = $1",
 }
 """SQL that makes a tenant's rows of tables that no function of api fills."""
-WITHOUT_TENANT: Final = frozenset({"credentials", "login_attempts", "workers"})
+WITHOUT_TENANT: Final = frozenset(
+    {"credentials", "login_attempts", "workers", "dispatch_turn", "schedules", "announcement_secret"}
+)
 """Tables whose rows exist before a tenant is known, or belong to none: their tenant is 0."""
 DERIVED: Final = frozenset({"card_search", "card_search_queue"})
 """Tables that a tenant's searches update."""

@@ -1,6 +1,6 @@
 -- The name by which an announcement (NOTIFY) speaks of something: a keyed hash, as whoever logs in may listen.
 --   name   what it is about, such as users:<tenant_id>:<user_id>
--- Gateways hash what they listen for in the same way (gateway/database/listener.py).
+-- Gateways hash what they listen for in the same way (gateway/stores/cache.py, gateway/events/endpoint.py).
 create or replace function app.announcement_key(name text)
 returns text
 language sql
