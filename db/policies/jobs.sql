@@ -71,7 +71,7 @@ using (true);
 revoke all on table app.pending_jobs from public;
 grant select (tenant_id, id), insert, delete on table app.pending_jobs to cardbase_api;
 grant select, insert, update (is_ready), delete on table app.pending_jobs to cardbase_dispatcher;
-grant select (tenant_id, priority, run_at) on table app.pending_jobs to cardbase_maintenance;
+grant select (priority, run_at) on table app.pending_jobs to cardbase_maintenance;
 
 alter table app.dispatch_turn enable row level security;
 alter table app.dispatch_turn force row level security;

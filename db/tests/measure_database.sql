@@ -40,7 +40,8 @@ select set_eq(
         'cards_database_blocks_total', 'cards_database_connections', 'cards_database_connections_max',
         'cards_database_deadlocks_total', 'cards_database_size_bytes', 'cards_database_temporary_bytes_total',
         'cards_database_transaction_age', 'cards_database_transactions_total', 'cards_jobs_busiest_tenant_ratio',
-        'cards_jobs_oldest_pending_seconds', 'cards_jobs_pending', 'cards_jobs_put_off', 'cards_maintenance_lag_seconds',
+        'cards_jobs_oldest_pending_seconds', 'cards_jobs_pending', 'cards_jobs_put_off',
+        'cards_maintenance_lag_seconds',
         'cards_table_dead_rows', 'cards_table_rows', 'cards_table_size_bytes'
     ],
     'these are the metrics'
@@ -96,7 +97,7 @@ return (
     where figure.metric = by_queue.metric
 );
 select is(
-    pg_temp.by_queue('cards_jobs_pending'), 'default: 2, high: 0, low: 0', 'jobs that are due are counted by their queue'
+    pg_temp.by_queue('cards_jobs_pending'), 'default: 2, high: 0, low: 0', 'due jobs are counted by their queue'
 );
 select is(pg_temp.by_queue('cards_jobs_put_off'), 'default: 2, high: 0, low: 1', 'so are those that are put off');
 select is(

@@ -231,7 +231,8 @@ language sql
 return (
     select answer.status
     from app.memories as memory
-    cross join lateral
+    cross join
+        lateral
         api.update_memory(
             memory.tenant_id, memory.user_id, memory.id, update_memory.content, update_memory.memory_type
         ) as answer
@@ -246,9 +247,12 @@ select is(pg_temp.embedded(), pg_temp.expected('low pending t embedded'), 'a new
 select is(pg_temp.update_memory(null, 'other'), 200::smallint, 'an update of something else')
 union all
 select is(pg_temp.embedded(), pg_temp.expected('low pending t embedded'), 'brings none');
-select is(
-    pg_temp.update_memory('embedded again', null), 200::smallint, 'new content is stored, however many jobs are pending'
-)
+select
+    is(
+        pg_temp.update_memory('embedded again', null),
+        200::smallint,
+        'new content is stored, however many jobs are pending'
+    )
 union all
 select is(
     pg_temp.embedded(),

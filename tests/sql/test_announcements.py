@@ -46,14 +46,14 @@ async def change_everything(database: Database, tenant_id: UUID, user_id: UUID) 
 
 
 @pytest.mark.parametrize("role", LOGIN_ROLES)
-async def test_what_is_announced_names_nobody(role: str, shared_database: Database) -> None:
+async def test_what_is_announced_names_nobody(role: str, database: Database) -> None:
     tenant_id, user_id = uuid4(), uuid4()
     heard: list[tuple[str, str]] = []
-    listener: asyncpg.Connection[Any] = await asyncpg.connect(shared_database.session_url(role))
+    listener: asyncpg.Connection[Any] = await asyncpg.connect(database.session_url(role))
     try:
         for channel in CHANNELS:
             await listener.add_listener(channel, lambda _, __, name, payload: heard.append((name, str(payload))))
-        await change_everything(shared_database, tenant_id, user_id)
+        await change_everything(database, tenant_id, user_id)
         await listener.execute("select")  # whatever was committed before is heard by then
     finally:
         await listener.close()

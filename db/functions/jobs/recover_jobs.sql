@@ -13,8 +13,7 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    _dead record;
-    _recovered bigint := 0::bigint;
+    _recovered bigint;
 begin
     if (recover_jobs.maximum between 1 and 10000) is not true then
         raise exception using
@@ -30,10 +29,12 @@ begin
         worker.expires_at > clock_timestamp()
         and worker.alive_since <= clock_timestamp() - (worker.expires_at - worker.last_seen_at);
     if not found then
-        return 0;
+        return 0::bigint;
     end if;
 
-    for _dead in
+    select count(*)
+    into _recovered
+    from (
         select
             (lost.job).worker_id,
             jsonb_agg(app.lost_outcome(lost.job)) as outcomes
@@ -54,9 +55,8 @@ begin
         ) as lost
         group by (lost.job).worker_id
         order by (lost.job).worker_id
-    loop
-        _recovered := _recovered + (select count(*) from app.finish_jobs(_dead.worker_id, _dead.outcomes));
-    end loop;
+    ) as dead
+    cross join lateral app.finish_jobs(dead.worker_id, dead.outcomes);
 
     return _recovered;
 end;

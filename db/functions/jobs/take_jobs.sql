@@ -92,7 +92,7 @@ begin
     _tenant_running := coalesce(
         take_jobs.tenant_running,
         (
-            select greatest(sum(worker.slots) / 2, 1)
+            select greatest(sum(worker.slots) / 2, 1)::integer
             from app.workers as worker
             where
                 worker.tenant_id = '00000000-0000-0000-0000-000000000000'

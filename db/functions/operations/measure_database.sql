@@ -77,12 +77,7 @@ as $$
     select
         'cards_jobs_busiest_tenant_ratio',
         '{}',
-        coalesce(max(tenant.jobs), 0) / app.setting('tenant_pending_jobs', '10000')::double precision
-    from (
-        select count(*) as jobs
-        from app.pending_jobs as pending
-        group by pending.tenant_id
-    ) as tenant
+        app.most_pending_jobs() / app.setting('tenant_pending_jobs', '10000')::double precision
 
     union all
     select
