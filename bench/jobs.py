@@ -48,7 +48,7 @@ QUIET: Final = ("--loglevel", "ERROR", "--without-gossip", "--without-mingle", "
 JOBS_PER_SECOND: Final = 1000.0
 OF_CELERY: Final = 3.0
 START_MS: Final = 15.0
-BESIDE_FLOOD_MS: Final = 200.0
+NEXT_TO_FLOOD_MS: Final = 200.0
 PROBES: Final = 20
 HOURS: Final = 3
 JOBS_PER_HOUR: Final = 360_000
@@ -114,7 +114,7 @@ STARTS: Final = """
 select extract(epoch from started_at - created_at)::float8 * 1000 as ms
 from app.jobs
 where tenant_id = $1 and started_at is not null
-order by 1
+order by id
 """
 STATE: Final = """
 select relname as table, n_live_tup as rows, pg_table_size(relid) as bytes, pg_indexes_size(relid) as index_bytes
@@ -343,18 +343,11 @@ def _last_completed(database: Store, jobs: int) -> float:
 
 
 def _starts(database: Store, folder: Path, starts: int) -> list[float]:
-    """Enqueues jobs one by one, with pauses."""
+    """Enqueues jobs one by one, for a worker that is idle."""
     database.execute(EMPTY)
-    chance = random.Random(4)
     with _worker(database, folder) as process:
         _ready(process, database)
-        database.execute("delete from app.jobs")
-        for number in range(starts):
-            time.sleep(chance.uniform(0.1, 0.3))
-            _enqueue(database, 1)
-            _until(partial(_has_ended, database, number + 1), "a job")
-    rows = database.fetch("select extract(epoch from started_at - created_at)::float8 * 1000 as ms from app.jobs")
-    return sorted(row["ms"] for row in rows)
+        return asyncio.run(_probe(database, TENANTS[1], starts))
 
 
 def _flood(database: Store, folder: Path, jobs: int, kind: str) -> Flood:
@@ -363,15 +356,34 @@ def _flood(database: Store, folder: Path, jobs: int, kind: str) -> Flood:
     database.execute(EMPTY)
     database.fetch(FLOOD, flooding, FLOODS[kind], jobs)
     database.execute("vacuum (analyze) app.jobs", "vacuum (analyze) app.pending_jobs")
-    chance = random.Random(4)
     with _worker(database, folder):
         _until(lambda: bool(database.fetch(STARTS, flooding)), "the flood")
-        for number in range(PROBES):
-            time.sleep(chance.uniform(0.02, 0.1))
-            database.fetch(ENQUEUE, other, 1, user="cardbase_service")
-            _until(lambda: len(database.fetch(STARTS, other)) > number, "the other tenant's job")  # noqa: B023
+        start_ms = asyncio.run(_probe(database, other, PROBES))
     left = database.fetch("select count(*) as jobs from app.pending_jobs where tenant_id = $1", flooding)[0]["jobs"]
-    return Flood(jobs, kind, [row["ms"] for row in database.fetch(STARTS, other)], left)
+    return Flood(jobs, kind, start_ms, left)
+
+
+async def _probe(database: Store, tenant_id: UUID, jobs: int) -> list[float]:
+    """Enqueues jobs one by one, with pauses. Returns how many ms after its transaction began each started, sorted.
+
+    All on one connection, as from a pool. Its first is not counted: it takes longer, as functions are compiled.
+    """
+    chance = random.Random(4)
+    enqueuing = await asyncpg.connect(database.url("cardbase_service"))
+    watching = await asyncpg.connect(database.url())
+    try:
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            for number in range(jobs + 1):
+                await asyncio.sleep(chance.uniform(0.1, 0.3))
+                await enqueuing.execute(ENQUEUE, tenant_id, 1)
+                while len(await watching.fetch(STARTS, tenant_id)) <= number:  # noqa: ASYNC110 - nobody tells
+                    await asyncio.sleep(0.05)
+        return sorted(row["ms"] for row in (await watching.fetch(STARTS, tenant_id))[1:])
+    except TimeoutError:
+        raise BenchError(f"waited {DEADLINE_SECONDS:.0f} s in vain for the starts of {jobs} jobs") from None
+    finally:
+        await enqueuing.close()
+        await watching.close()
 
 
 def _hours(database: Store, jobs_per_hour: int, say: Say) -> list[Hour]:
@@ -484,7 +496,7 @@ def targets(found: Jobs) -> list[Target]:
         Target("start of a job while the worker is idle: median, ms", median(found.start_ms), "≤", START_MS),
         *(
             Target(f"start of another tenant's job next to {one.jobs:,} {one.kind}: slowest, ms", one.start_ms[-1],
-                   "≤", BESIDE_FLOOD_MS)
+                   "≤", NEXT_TO_FLOOD_MS)
             for one in found.floods
         ),
         *(
