@@ -15,13 +15,3 @@ comment on column app.integrations.encrypted_settings is
 drop function if exists api.create_integration(uuid, uuid, text, bytea, text[]);
 drop function if exists api.update_integration(uuid, uuid, uuid, text, bytea, text[]);
 drop function if exists app.get_sealed_settings(uuid, uuid, uuid);
-
--- It returns another column now: what a task did with rows, since not all of them remove some.
-drop function if exists app.run_maintenance(integer, integer, integer, integer);
-
--- api.get_health returns what both did.
-drop function if exists api.is_ready();
-drop function if exists api.task_queue_state();
-
--- app.check_parameter is for all parameters of its callers.
-drop function if exists app.check_maximum_rows(integer);

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -58,6 +59,11 @@ class Tree:
     """What migrations may use."""
     migrations: list[File]
     after: list[File]
+    texts: Mapping[str, frozenset[str]]
+    """The SHA-256 of each text that a migration ever had, by its name: migrations/texts.sha256.
+
+    Names are in the order in which the migrations landed, which is not always that of their numbers.
+    """
 
     @property
     def repeatable(self) -> list[File]:
@@ -76,6 +82,7 @@ def read_tree(source: Path) -> Tree:
         before=foundation,
         migrations=_read_files(source, "migrations/*.sql"),
         after=[*(file for file in functions if file not in foundation), *_read_files(source, "policies/*.sql")],
+        texts=_read_texts(source / "migrations" / "texts.sha256"),
     )
     numbers: dict[str, str] = {}
     for migration in tree.migrations:
@@ -84,6 +91,15 @@ def read_tree(source: Path) -> Tree:
         if (other := numbers.setdefault(match[1], migration.name)) != migration.name:
             raise DeployError(f"{migration.path}: its number is taken by {other}")
     return tree
+
+
+def _read_texts(path: Path) -> dict[str, frozenset[str]]:
+    """Reads lines as sha256sum prints them."""
+    texts: dict[str, frozenset[str]] = {}
+    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
+        sha256, _, name = line.partition("  ")
+        texts[name] = texts.get(name, frozenset()) | {sha256}
+    return texts
 
 
 def _read_files(source: Path, pattern: str) -> list[File]:

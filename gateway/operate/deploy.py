@@ -173,7 +173,7 @@ def _query(name: str) -> str:
 
 
 def _plan(tree: Tree, ledger: _Ledger, fingerprint: Mapping[str, str], *, everything: bool) -> _Plan:
-    migrations, files = _pending(tree.migrations, ledger.migrations), _changed(tree.repeatable, ledger)
+    migrations, files = _pending(tree, ledger.migrations), _changed(tree.repeatable, ledger)
     forgotten = sorted(ledger.files.keys() - {file.path for file in tree.repeatable})
     moved = _moved(forgotten, (file.path for file in files if file.path not in ledger.files))
     drift = _differences(ledger.fingerprint, fingerprint) if ledger.files else []
@@ -196,20 +196,25 @@ def _plan(tree: Tree, ledger: _Ledger, fingerprint: Mapping[str, str], *, everyt
     return _Plan(migrations, files, forgotten, lines)
 
 
-def _pending(migrations: list[File], applied: Mapping[str, str]) -> list[File]:
+def _pending(tree: Tree, applied: Mapping[str, str]) -> list[File]:
     """The migrations to apply. Raises DeployError unless they continue those that were applied."""
-    present = {file.name: file for file in migrations}
+    present = {file.name: file for file in tree.migrations}
     for name, sha256 in sorted(applied.items()):
         if name not in present:
             raise DeployError(f"migrations/{name}: was applied to this database, but the file is missing")
-        if present[name].sha256 != sha256:
+        if sha256 not in {present[name].sha256, *tree.texts.get(name, ())}:
             raise DeployError(
                 f"migrations/{name}: was edited after it was applied: restore it, and add a new one instead"
             )
-    pending = [file for file in migrations if file.name not in applied]
-    last = max(applied, default="")
-    if pending and pending[0].name < last:
-        raise DeployError(f"{pending[0].path}: comes before {last}, which was applied already: give it a new number")
+    pending = [file for file in tree.migrations if file.name not in applied]
+    landed = {name: number for number, name in enumerate(tree.texts)}
+
+    def order(name: str) -> tuple[int, str]:
+        return landed.get(name, len(landed)), name
+
+    last = max(applied, key=order, default="")
+    if late := [file for file in pending if last and order(file.name) < order(last)]:
+        raise DeployError(f"{late[0].path}: comes before {last}, which was applied already: give it a new number")
     return pending
 
 
