@@ -30,6 +30,14 @@ create function api.t_polymorphic(a anyelement) returns integer language sql sta
 create function api.t_trigger() returns trigger language plpgsql as 'begin return new; end';
 create procedure api.t_procedure() language sql as 'select 1';
 create aggregate api.t_aggregate (integer)(sfunc = int4pl, stype = integer);
+create function api.t_definer() returns bigint language sql stable security definer as 'select 1';
+alter function api.t_definer() owner to cardbase_api;
+create function api.t_superuser() returns bigint
+language sql stable security definer as 'select count(*) from app.cards';
+create role t_bypasser bypassrls;
+create function api.t_bypasser() returns bigint
+language sql stable security definer as 'select count(*) from app.cards';
+alter function api.t_bypasser() owner to t_bypasser;
 create function app.t_private() returns integer language sql stable as 'select 1';
 
 create function tests_function(name text)
@@ -54,9 +62,10 @@ select set_eq(
     $$,
     array[
         't_plain', 't_void', 't_table', 't_points', 't_out', 't_record', 't_reply', 't_variadic', 't_unnamed',
-        't_twice', 't_not_internal'
+        't_twice', 't_not_internal', 't_definer'
     ],
-    'there is what the gateway may execute: nothing internal, no procedures, no pseudo-types, no other schemas'
+    'there is what the gateway may execute: nothing internal, no procedures, no pseudo-types, no other schemas, '
+    'no definer past row-level security'
 );
 select ok(
     not exists (

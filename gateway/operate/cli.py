@@ -191,6 +191,18 @@ def _queues(_: click.Context, __: click.Parameter, text: str) -> list[str]:
     return queues
 
 
+@main.command("new-function")
+@click.argument("name")
+@click.option("--area", default="own", show_default=True, help="The folder of db/functions that it goes to.")
+def new_function(name: str, area: str) -> None:
+    """Write a function of schema api into db/, with grants and a pgTAP file that passes: a start to be changed."""
+    from gateway.operate.new_function import write_function
+
+    for file in write_function(name, area):
+        click.echo(file)
+    click.echo("Change both, then run cardbase deploy and cardbase doctor.", err=True)
+
+
 @main.command()
 @click.option(
     "--queues",

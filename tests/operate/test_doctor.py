@@ -293,6 +293,21 @@ FAULTS: Final = (
         "function app.p_silent()",
         "it has no comment, so neither API documents it",
     ),
+    Fault(
+        "a function of api that nobody may call",
+        function("api.p_uncalled"),
+        "function api.p_uncalled()",
+        "none of the roles that log in may execute it",
+    ),
+    Fault(
+        "a function of api that runs as a superuser",
+        function("api.p_sees_all", more="security definer")
+        + "alter function api.p_sees_all() owner to postgres;"
+        + "grant execute on function api.p_sees_all() to cardbase_gateway;",
+        "function api.p_sees_all()",
+        RUNS_AS.format(owner="postgres")
+        + ", is a superuser, bypasses row-level security, creates roles, creates databases, may replicate, logs in",
+    ),
     # Keys
     Fault(
         "a table without a tenant",

@@ -161,3 +161,21 @@ begin
     return 'welcome';
 end
 $$;
+
+-- What a superuser's definer shows is every tenant's, so that none is served: these run as the others do.
+grant usage on schema test to cardbase_api;
+grant all on all tables in schema test to cardbase_api;
+grant all on all sequences in schema test to cardbase_api;
+do $do$
+declare
+    _function regprocedure;
+begin
+    for _function in
+        select oid
+        from pg_proc
+        where pronamespace = 'api'::regnamespace and prosecdef and proowner = current_user::regrole
+    loop
+        execute format('alter function %s owner to cardbase_api', _function);
+    end loop;
+end;
+$do$;

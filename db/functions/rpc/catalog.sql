@@ -1,5 +1,6 @@
 -- What can be called over /rpc: every function of schema api that the gateway may execute, save for those whose
--- comment has a line "@internal".
+-- comment has a line "@internal", and for definers whose owner row-level security doesn't bind: they would show every
+-- tenant's rows to each.
 -- Returns {"version": as api.catalog_version(), "comments": {name: comment} of these and of the internal ones,
 -- "functions": [function]}, ordered by name and then by age:
 --   name, comment      as in the catalog; comment is never null
@@ -70,6 +71,16 @@ as $$
             pg_proc.pronamespace = 'api'::regnamespace
             and pg_proc.prokind = 'f'
             and has_function_privilege('cardbase_gateway', pg_proc.oid, 'execute')
+            and not (
+                pg_proc.prosecdef
+                and exists (
+                    select
+                    from pg_roles as owner
+                    where
+                        owner.oid = pg_proc.proowner
+                        and (owner.rolsuper or owner.rolbypassrls)
+                )
+            )
     ),
 
     parameter as (
