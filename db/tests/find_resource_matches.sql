@@ -1,6 +1,6 @@
 begin;
 \ir helpers/tests.psql
-select plan(18);
+select plan(26);
 
 -- 1,000 memories of Ann's: all have a common word, every tenth a frequent one, the 500th alone a rare one, and four of
 -- the oldest a word that is common there. The very oldest has the common word twice.
@@ -42,6 +42,89 @@ return array(
         with ordinality as match (id, rank, position)
     order by match.position
 );
+-- Cards of acme, the newest last: one about a pear and 600 more that were deleted, 199 about a kiwi, one about a plum
+-- and 600 more that were deleted. All of them are indexed, as the deletions are still queued.
+insert into app.cards (tenant_id, card_id, card_type, content, deleted_at)
+select
+    tests.tenant('acme'),
+    tests.id(n),
+    'insight',
+    jsonb_build_object('n', n, 'name', case when n <= 601 then 'pear tree' when n <= 800 then 'kiwi' else 'plum' end),
+    case when n in (1, 801) or n between 602 and 800 then null else now() end
+from generate_series(1, 1401) as n;
+insert into app.card_search (tenant_id, card_id, version, title, search_vector)
+select
+    card.tenant_id,
+    card.card_id,
+    card.version,
+    app.card_title(card.content),
+    app.card_vector(card.content)
+from app.cards as card;
+insert into app.card_search_queue (tenant_id, card_ids)
+select
+    card.tenant_id,
+    array_agg(card.card_id)
+from app.cards as card
+where not card.is_active
+group by card.tenant_id;
+create function tests.found_cards(q text, maximum integer default 1)
+returns integer[]
+language sql
+stable
+return array(
+    select right(match.id::text, 12)::integer
+    from
+        app.find_card_matches(
+            tests.tenant('acme'),
+            tests.person('ann'),
+            websearch_to_tsquery('english', found_cards.q),
+            found_cards.maximum
+        ) as match
+);
+create function tests.named_cards(q text, maximum integer default 1)
+returns integer[]
+language sql
+stable
+return array(
+    select right(match.id::text, 12)::integer
+    from
+        app.find_card_names(tests.tenant('acme'), tests.person('ann'), named_cards.q, named_cards.maximum) as match
+);
+
+-- Something about a pear of each kind for acme's Ben, and which functions find it for whom.
+insert into app.memories (tenant_id, user_id, content) values (tests.tenant('acme'), tests.person('ben'), 'pear tree');
+insert into app.conversations (tenant_id, user_id, id) values (tests.tenant('acme'), tests.person('ben'), tests.id(1));
+insert into app.messages (tenant_id, user_id, conversation_id, position, role, content)
+values (tests.tenant('acme'), tests.person('ben'), tests.id(1), 1, 'user', 'pear tree');
+insert into app.tasks (tenant_id, user_id, title) values (tests.tenant('acme'), tests.person('ben'), 'pear tree');
+create function tests.finders(tenant_id uuid, user_id uuid)
+returns setof text
+language plpgsql
+stable
+as $$
+declare
+    _name name;
+    _found boolean;
+begin
+    foreach _name in array array(
+        select proname
+        from pg_proc
+        where proname ~ '^find_[a-z]+_(matches|names)$'
+    )
+    loop
+        execute format(
+            'select exists (select from app.%I($1, $2, %s, 5))',
+            _name,
+            case when _name like '%matches' then 'to_tsquery(''english'', ''pear'')' else '''pear tre''' end
+        )
+        into _found
+        using finders.tenant_id, finders.user_id;
+        if _found then
+            return next _name;
+        end if;
+    end loop;
+end;
+$$;
 grant execute on all functions in schema tests to public;
 
 -- As api.search calls it
@@ -65,7 +148,34 @@ select is(
 select is(tests.found('-common'), array[]::integer[], 'what nothing lacks is not found');
 select is(tests.found('-frequent'), array[999, 998, 997], 'what lacks a word is found among the newest');
 select is(tests.found(''), array[]::integer[], 'nothing is not found');
+-- Deleted cards that are still indexed
+select is(tests.found_cards('pear'), array[1], 'deleted cards do not use up what the index on words may find');
+select is(tests.found_cards('plum'), array[801], 'deleted cards do not use up the newest');
+select is(tests.found_cards('plum', 100), array[801], 'deleted cards are not found');
+select is(tests.named_cards('pear tre'), array[1], 'deleted cards do not use up what names may find');
 -- For others than the transaction's
+select tests.set_caller(tests.tenant('acme'), tests.person('ben'));
+select set_eq(
+    'select tests.finders(tests.tenant(''acme''), tests.person(''ben''))',
+    $$
+    select format('find_%s_matches', app.resource_name(name)) from unnest(app.search_types()) as name
+    union all
+    values ('find_task_names'), ('find_card_names')
+    $$,
+    'each function finds what is the user''s own, or the tenant''s'
+);
+select tests.set_caller(tests.tenant('globex'), tests.person('ben'));
+select is_empty(
+    'select tests.finders(tests.tenant(''acme''), tests.person(''ben''))',
+    'in a transaction of another tenant none of the functions finds anything'
+);
+select is_empty(
+    'select tests.finders(tests.tenant(''globex''), tests.person(''ben''))',
+    'of another tenant none of the functions finds anything'
+);
+select tests.set_caller(tests.tenant('acme'), tests.person('ann'));
+delete from app.card_search_queue;
+select is(tests.found_cards('plum', 20), array[801], 'deleted cards are not found either where none is queued');
 select is(
     tests.found('rare', tenant_id => tests.tenant('globex')),
     array[]::integer[],

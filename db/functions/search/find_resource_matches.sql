@@ -17,6 +17,9 @@
 -- nor go down the key past rows without the word. (Settings changed here are restored when the function ends, as they
 -- are among the function's settings.) And a plan may be as old as the session, from a time when the table was empty:
 -- the rows are named in a form that no other index knows.
+-- A deleted card stays in the index until app.index_cards removes it, and must not use up what may be found. To look up
+-- a thousand candidates would take longer than to rank them, so that is done only while the tenant has cards to index;
+-- matches are looked up, best first, in any case.
 -- Tasks' titles and cards' names have an index on their trigrams. For each match requested, ten that look like q are
 -- compared.
 --
@@ -32,6 +35,12 @@ declare
     );
     _own constant text :=
         'resource.tenant_id = %1$I.tenant_id and resource.user_id = %1$I.user_id and resource.deleted_at is null';
+    -- A subquery with one row: no plan can turn it into a join that reads all cards.
+    _active constant text :=
+        '(select card.is_active from app.cards as card where card.tenant_id = %1$I.tenant_id and card.card_id = %2$s)';
+    _active_or_indexed constant text :=
+        '(not exists (select from app.card_search_queue as queue where queue.tenant_id = %1$I.tenant_id) or '
+        || _active || ')';
     _own_by_words constant text :=
         'resource.tenant_id is not distinct from %1$I.tenant_id'
         ' and array[resource.user_id] @> array[%1$I.user_id] and resource.deleted_at is null';
@@ -49,18 +58,20 @@ begin
             *
         from (
             values
-            ('memories', 'memories', 'id', _own, _own_by_words, false),
-            ('messages', 'messages', 'id', _own, _own_by_words, false),
-            ('tasks', 'tasks', 'id', _own, _own_by_words, true),
+            ('memories', 'memories', 'id', _own, _own_by_words, 'true', 'true', false),
+            ('messages', 'messages', 'id', _own, _own_by_words, 'true', 'true', false),
+            ('tasks', 'tasks', 'id', _own, _own_by_words, 'true', 'true', true),
             (
                 'cards',
                 'card_search',
                 'card_id',
                 'resource.tenant_id = %1$I.tenant_id',
                 'array[resource.tenant_id] @> array[%1$I.tenant_id]',
+                _active_or_indexed,
+                _active,
                 true
             )
-        ) as searched (types, name, key, newest, by_words, has_names)
+        ) as searched (types, name, key, newest, by_words, is_candidate, is_match, has_names)
     loop
         execute format(
             $sql$
@@ -102,41 +113,55 @@ begin
 
             return query
             select
-                candidate.id,
-                ts_rank(candidate.search_vector, %1$I.query, 1)
+                ranked.id,
+                ranked.rank
             from (
                 select
-                    found.id,
-                    found.search_vector
+                    candidate.id,
+                    ts_rank(candidate.search_vector, %1$I.query, 1) as rank
                 from (
                     select
-                        resource.%3$I as id,
-                        resource.search_vector
-                    from app.%2$I as resource
-                    where %5$s and resource.search_vector @@ %1$I.query
-                    -- Without a bound, a word that only older rows have could be in all of them.
-                    limit 10 * _candidates
-                ) as found
-                order by found.id desc
-                limit _candidates
-            ) as candidate
+                        found.id,
+                        found.search_vector
+                    from (
+                        select
+                            resource.%3$I as id,
+                            resource.search_vector
+                        from app.%2$I as resource
+                        where %5$s and resource.search_vector @@ %1$I.query and %6$s
+                        -- Without a bound, a word that only older rows have could be in all of them.
+                        limit 10 * _candidates
+                    ) as found
+                    order by found.id desc
+                    limit _candidates
+                ) as candidate
+                order by 2 desc, 1 desc
+            ) as ranked
+            where %7$s
             order by 2 desc, 1 desc
             limit %1$I.maximum;
         else
             return query
             select
-                newest.id,
-                ts_rank(newest.search_vector, %1$I.query, 1)
+                ranked.id,
+                ranked.rank
             from (
                 select
-                    resource.%3$I as id,
-                    resource.search_vector
-                from app.%2$I as resource
-                where %4$s
-                order by resource.%3$I desc
-                limit _candidates
-            ) as newest
-            where newest.search_vector @@ %1$I.query
+                    newest.id,
+                    ts_rank(newest.search_vector, %1$I.query, 1) as rank
+                from (
+                    select
+                        resource.%3$I as id,
+                        resource.search_vector
+                    from app.%2$I as resource
+                    where %4$s and %6$s
+                    order by resource.%3$I desc
+                    limit _candidates
+                ) as newest
+                where newest.search_vector @@ %1$I.query
+                order by 2 desc, 1 desc
+            ) as ranked
+            where %7$s
             order by 2 desc, 1 desc
             limit %1$I.maximum;
         end if;
@@ -148,7 +173,9 @@ $function$
             _table.name,
             _table.key,
             format(_table.newest, _table.function_name),
-            format(_table.by_words, _table.function_name)
+            format(_table.by_words, _table.function_name),
+            format(_table.is_candidate, _table.function_name, 'resource.card_id'),
+            format(_table.is_match, _table.function_name, 'ranked.id')
         );
         execute format(
             _rights,
@@ -198,6 +225,7 @@ begin
             resource.title
         from app.%2$I as resource
         where %4$s and %1$I.q operator(%5$I.<%%) resource.title and not resource.search_vector @@ _query
+            and %6$s
         limit 10 * %1$I.maximum
     ) as candidate
     order by 2 desc, 1 desc
@@ -209,7 +237,8 @@ $function$
             _table.name,
             _table.key,
             format(_table.by_words, _table.names_function_name),
-            _trigrams
+            _trigrams,
+            format(_table.is_match, _table.names_function_name, 'resource.card_id')
         );
         execute format(
             _rights,

@@ -14,6 +14,8 @@ begin
     for _tenant_id in
         select queued.tenant_id
         from app.find_queued_tenants(index_all_cards.maximum_cards) as queued (tenant_id)
+        -- In one order, so that two concurrent calls can't deadlock.
+        order by queued.tenant_id
     loop
         perform set_config('app.current_tenant_id', _tenant_id::text, true);
         _cards := _cards + app.index_cards(_tenant_id, (index_all_cards.maximum_cards - _cards)::integer);
