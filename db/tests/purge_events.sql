@@ -1,6 +1,6 @@
 begin;
 \ir helpers/tests.psql
-select plan(13);
+select plan(15);
 
 insert into app.event_subscriptions (tenant_id, expires_at, horizon_transaction_id, horizon_event_id)
 values
@@ -48,6 +48,26 @@ select results_eq(
     'select subscription.horizon_transaction_id from app.event_subscriptions as subscription order by 1',
     $$ values ('13'::xid8), ('99') $$,
     'a horizon never moves back, and leases that last stay'
+);
+insert into app.events (tenant_id, transaction_id, event_type, resource_id, created_at)
+values (
+    tests.tenant('acme'),
+    '9000000000000000000',
+    'foreign',
+    'eeeeeeee-0000-0000-0000-000000000000',
+    now() - interval '1 hour'
+);
+set local role cardbase_worker;
+select is(app.purge_events(), 1::bigint, 'an old event of another cluster is removed like any other');
+reset role;
+select is(
+    (
+        select subscription.horizon_transaction_id
+        from app.event_subscriptions as subscription
+        where subscription.tenant_id = tests.tenant('acme')
+    ),
+    '13'::xid8,
+    'but the horizon does not move to a transaction that this cluster has not reached'
 );
 set local role cardbase_maintenance;
 select tests.set_tenant(null);

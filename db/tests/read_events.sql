@@ -1,6 +1,6 @@
 begin;
 \ir helpers/tests.psql
-select plan(34);
+select plan(38);
 
 -- What users of acme read, as the gateway does.
 create function tests.read(names text[], after text default null, until text default null, maximum integer default 200)
@@ -190,8 +190,46 @@ select is(
     null,
     'and what was read before does not lead on'
 );
+-- As a dump of another cluster brings it, whose transactions have higher numbers
+update app.event_subscriptions
+set horizon_transaction_id = '9000000000000000000';
+insert into app.events (tenant_id, transaction_id, event_type, resource_id)
+values (tests.tenant('acme'), '8999999999999999999', 'foreign', 'eeeeeeee-0000-0000-0000-000000000000');
+select is(
+    tests.read(array['ann'], tests.place(10, 5)) -> 'is_pending',
+    'true',
+    'a horizon that no transaction of this cluster has reached is a lapsed lease: recording begins anew'
+);
+do $do$
+begin
+    perform tests.read(array['ann']);
+end;
+$do$;
+select is(
+    (select subscription.horizon_transaction_id from app.event_subscriptions as subscription),
+    pg_current_xact_id(),
+    'and has a horizon of this cluster again'
+);
 update app.event_subscriptions
 set horizon_transaction_id = '10';
+select is(
+    tests.read(array['ann'], tests.place(10, 5)) -> 'is_reset',
+    'false',
+    'from which listeners go on'
+);
+update app.events
+set user_id = tests.person('eve')
+where event_type = 'not certain';
+select is(
+    tests.read(array['ann'], tests.place(10, 5)) -> 'is_pending',
+    'false',
+    'an event of another cluster''s future is not waited for'
+);
+update app.events
+set user_id = null
+where event_type = 'not certain';
+delete from app.events
+where event_type = 'foreign';
 
 select
     throws_ok(

@@ -5,10 +5,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from uuid import UUID, uuid4
 
+import httpx
 import pytest
 from support import REPOSITORY, servers, tap
-from support.gateways import run_cardbase, running_gateway
+from support.gateways import Gateway, run_cardbase, running_gateway
+from support.listeners import listening
 from support.servers import PASSWORD, Database, ProgramError, Server, run_program
+from support.tokens import SECRET, bearer, token
 
 BATCH = "/api/v1/cards/batch"
 BODY = {
@@ -28,7 +31,7 @@ def fresh_server() -> Iterator[Server]:
         yield server
 
 
-def restore(dump: Path, server: Server, folder: Path) -> Database:
+def restore(dump: Path, server: Server, folder: Path, *, is_emptied: bool = True) -> Database:
     """The steps that docs/operations.md names."""
     passwords = {f"{name}_DATABASE_PASSWORD": PASSWORD for name in ("GATEWAY", "SERVICE", "WORKER")}
     with server.database("roles") as roles:
@@ -37,7 +40,7 @@ def restore(dump: Path, server: Server, folder: Path) -> Database:
     server.execute("create database restored template template0 encoding 'UTF8'")
     restored = Database(server, "restored")
     run_program("pg_restore", "--exit-on-error", "--single-transaction", f"--dbname={restored.url()}", str(dump))
-    restored.execute("analyze")
+    restored.execute(*["truncate app.events, app.event_subscriptions"] * is_emptied, "analyze")
     return restored
 
 
@@ -92,6 +95,54 @@ def test_restored_database_is_as_it_was(
         for name in ("privileges", "deployment", "isolation"):
             file = REPOSITORY / "db" / "tests" / f"{name}.sql"
             assert tap.run(restored, file) == tap.run(database, file), "grants and policies are as they were"
+
+
+USE_TRANSACTIONS = "do $$ begin for _ in 1..20000 loop perform pg_current_xact_id(); commit; end loop; end $$"
+
+
+@pytest.mark.parametrize(
+    ("is_ahead", "is_emptied"),
+    [
+        pytest.param(True, True, id="the old server is ahead"),
+        pytest.param(False, True, id="the new server is ahead"),
+        pytest.param(True, False, id="the old server is ahead, and its events are kept"),
+    ],
+)
+def test_events_go_on_after_a_restore(
+    database: Database, fresh_server: Server, tmp_path: Path, tenant_id: UUID, is_ahead: bool, is_emptied: bool
+) -> None:
+    """A listener is told that it may have missed something, and then everything, whichever numbers the servers use."""
+
+    def create_card(gateway: Gateway) -> str:
+        body = {"card_type": "insight", "content": {"id": str(uuid4())}}
+        response = httpx.post(f"{gateway.address}/api/v1/cards", json=body, headers=bearer(ann), trust_env=False)
+        return str(response.json()["card_id"])
+
+    ann = token(tenant_id, sub=str(uuid4()))
+    variables = {"JWT_SECRET_KEY": SECRET}
+    if is_ahead:
+        database.execute(USE_TRANSACTIONS)
+    with (
+        running_gateway(tmp_path / "before", variables | {"DATABASE_URL": database.url("cardbase_gateway")}) as gateway,
+        listening(gateway, ann) as listener,
+    ):
+        listener.wait_for("reset")
+        create_card(gateway)
+        last_id = listener.wait_for("reset", "card.created")[-1].id
+
+    dump = tmp_path / "cardbase.dump"
+    run_program("pg_dump", "--format=custom", f"--file={dump}", database.url())
+    if not is_ahead:
+        fresh_server.execute(USE_TRANSACTIONS)
+    restored = restore(dump, fresh_server, tmp_path, is_emptied=is_emptied)
+
+    with (
+        running_gateway(tmp_path / "after", variables | {"DATABASE_URL": restored.url("cardbase_gateway")}) as gateway,
+        listening(gateway, ann, last_id) as listener,
+    ):
+        listener.wait_for("reset")
+        card_id = create_card(gateway)
+        assert listener.wait_for("reset", "card.created")[-1].data["resource_id"] == card_id
 
 
 def test_a_role_that_row_security_binds_can_not_make_a_half_empty_backup(database: Database, tmp_path: Path) -> None:

@@ -61,7 +61,9 @@ begin
         where
             subscription.tenant_id = _last.tenant_id
             and (subscription.horizon_transaction_id, subscription.horizon_event_id)
-            < (_last.transaction_id, _last.event_id);
+            < (_last.transaction_id, _last.event_id)
+            -- Else another cluster's, from a dump.
+            and _last.transaction_id < pg_snapshot_xmax(pg_current_snapshot());
     end loop;
 
     perform set_config('app.current_tenant_id', '', true);

@@ -19,6 +19,8 @@
 -- before it was committed may not have noticed. The second call notes a number that comes after all of those; when they
 -- have ended, the record is complete from that number on, which is the horizon. So each call must be a transaction.
 -- A lease that has nearly expired counts as expired, so that none is renewed that a trigger already found expired.
+-- A dump brings another cluster's numbers. A horizon that no transaction of this cluster has reached is a lapsed lease,
+-- and events from beyond it are left to app.purge_events.
 -- The policy shows the events of user_ids and those for all, and no others.
 create or replace function api.read_events(
     tenant_id uuid,
@@ -64,7 +66,10 @@ begin
     from app.event_subscriptions as subscription
     where subscription.tenant_id = read_events.tenant_id;
 
-    if not found or _expires_at <= clock_timestamp() + interval '1 minute' then
+    if not found
+        or _expires_at <= clock_timestamp() + interval '1 minute'
+        or _horizon_transaction_id > greatest(pg_snapshot_xmax(pg_current_snapshot()), pg_current_xact_id_if_assigned())
+    then
         insert into app.event_subscriptions as subscription (tenant_id, expires_at)
         values (read_events.tenant_id, clock_timestamp() + interval '1 hour')
         on conflict on constraint event_subscriptions_pkey do update
@@ -72,7 +77,9 @@ begin
             expires_at = excluded.expires_at,
             horizon_transaction_id = null,
             horizon_event_id = 0
-        where subscription.expires_at <= clock_timestamp() + interval '1 minute';
+        where
+            subscription.expires_at <= clock_timestamp() + interval '1 minute'
+            or subscription.horizon_transaction_id > pg_current_xact_id();
 
         _horizon_transaction_id := null;
     elsif _horizon_transaction_id is null or _expires_at <= clock_timestamp() + interval '30 minutes' then
@@ -137,6 +144,8 @@ begin
             and (event.user_id is null or event.user_id = any(read_events.user_ids))
             and (event.transaction_id, event.event_id) > (_after_transaction_id, _after_event_id)
             and (event.transaction_id, event.event_id) <= (_until[2]::xid8, _until[3]::bigint) is not false
+            and event.transaction_id
+            <= greatest(pg_snapshot_xmax(pg_current_snapshot()), pg_current_xact_id_if_assigned())
         order by event.transaction_id, event.event_id
         limit read_events.maximum
     )
