@@ -44,6 +44,7 @@ from gateway.stores.cache import RESULTS as CACHE_RESULTS
 from gateway.stores.cache import Cache, CachedCall
 from gateway.stores.rate_limits import RateLimits
 from gateway.stores.redis import Breaker, open_redis
+from gateway.walls.bodies import Bodies
 
 if TYPE_CHECKING:
     from litestar.types import ASGIApp, Receive, Scope, Send
@@ -122,7 +123,7 @@ def create_app(settings: Settings, database_url: str) -> "ASGIApp":
         exception_handlers={Exception: error_response},
         logging_config=None,
     )
-    return Observer(cast("ASGIApp", litestar), metrics)
+    return Observer(cast("ASGIApp", Bodies(cast("ASGIApp", litestar), settings)), metrics)
 
 
 def _watch(metrics: Metrics, pools: Sequence[Pool], calls: Calls, keeper: CatalogKeeper, events: Events) -> None:

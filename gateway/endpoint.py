@@ -93,7 +93,7 @@ class Call:
         self.route = route
         self._identifier = identifier
         self._calls = calls
-        self._maximum_bytes = settings.max_body_bytes
+        self._maximum_bytes = min(route.maximum_bytes or settings.max_body_bytes, settings.max_body_bytes)
         self._ttl_hours = settings.idempotency_ttl_hours
         self._page_sizes = (settings.default_page_size, settings.max_page_size)
         self._decoder: msgspec.json.Decoder[Any] | None = msgspec.json.Decoder(route.body) if route.body else None

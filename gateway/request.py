@@ -96,18 +96,16 @@ async def read_body(context: RequestContext, receive: "Receive", maximum_bytes: 
     declared = context.headers.get(b"content-length", b"0")
     if declared.isdigit() and int(declared) > maximum_bytes:
         raise too_large(maximum_bytes)
-    chunks: list[bytes] = []
-    size, has_more = 0, True
+    body, has_more = bytearray(), True
     while has_more:
         message: Any = await receive()
         if message["type"] == "http.disconnect":
             raise ApiError(400, message="The client closed the connection before the body was complete.")
-        chunks.append(message.get("body", b""))
-        size += len(chunks[-1])
+        body += message.get("body", b"")  # never a list of parts: one of a single byte would take fifty
         has_more = message.get("more_body", False)
-        if size > maximum_bytes:
+        if len(body) > maximum_bytes:
             raise too_large(maximum_bytes)
-    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+    return bytes(body)
 
 
 def too_large(maximum_bytes: int) -> ApiError:

@@ -36,6 +36,8 @@ class Route(NamedTuple):
     """Shape of the response by status; None: no body."""
     body: type | None = None
     """Shape of the request's body."""
+    maximum_bytes: int | None = None
+    """Of a body; None: MAX_BODY_BYTES."""
     query: type | None = None
     """Shape of the query string."""
     injected_parameters: tuple[str, ...] = ()
@@ -166,19 +168,22 @@ CARDS: Final = (
 )
 
 SIGNED_IN: Final = Success[people.SignedIn]
-SIGNING_IN: Final[Options] = {"own_errors": ("SIGN_IN_NOT_CONFIGURED",)}
+UNPROVEN: Final[Options] = {"maximum_bytes": 16_384}
+"""For callers of whom nothing is known yet: they could fill the memory."""
+SIGNING_IN: Final[Options] = {**UNPROVEN, "own_errors": ("SIGN_IN_NOT_CONFIGURED",)}
 SIGN_IN: Final = (
     post(
         "/api/v1/auth/register",
         "register_user",
         {201: SIGNED_IN},
         people.Register,
+        **UNPROVEN,
         own_errors=("CONFLICT", "FORBIDDEN", "SIGN_IN_NOT_CONFIGURED"),
         handler="register",
     ),
     post("/api/v1/auth/login", "start_session", {200: SIGNED_IN}, people.Login, **SIGNING_IN, handler="login"),
     post("/api/v1/auth/refresh", "refresh_session", {200: SIGNED_IN}, people.Refresh, **SIGNING_IN, handler="refresh"),
-    post("/api/v1/auth/logout", "end_session", {204: None}, people.Logout, handler="logout"),
+    post("/api/v1/auth/logout", "end_session", {204: None}, people.Logout, **UNPROVEN, handler="logout"),
 )
 
 ME: Final = "/api/v1/users/me"

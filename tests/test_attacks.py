@@ -2,20 +2,25 @@
 
 import asyncio
 import json
+import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from typing import Final
 from uuid import uuid4
 
 import asyncpg
 import httpx
 import jwt
+import psutil
 import pytest
 from msgspec import inspect
 from support import shapes, world
 from support.attempts import Attempts
+from support.gateways import Gateway
 from support.scene import CLOSED_ROUTES, REQUEST_ID, Scene, name_of, request_of
-from support.tokens import OTHER_SECRET, bearer, key_pair, token, unsigned
+from support.servers import Database
+from support.tokens import OTHER_SECRET, SECRET, bearer, key_pair, token, unsigned
 from support.world import Tenant
 
 from gateway.routes import Route
@@ -223,3 +228,33 @@ def test_rpc_is_as_strict_as_the_routes(
                 assert claim.json()["code"] == "PGRST202"
                 attempts.count("HTTP: /rpc, another identity as an argument")
         assert answers[0] == answers[1], function.name
+
+
+# --- what they send -----------------------------------------------------------------------------------------------
+
+MEGABYTE: Final = 1_048_576
+SIGN_IN: Final = tuple(f"/api/v1/auth/{name}" for name in ("register", "login", "refresh", "logout"))
+CARDS_OR_RPC: Final = ("/api/v1/cards", "/rpc/create_card")
+
+
+def test_half_sent_bodies_fill_no_memory(
+    make_gateway: Callable[..., Gateway], shared_database: Database, attempts: Attempts
+) -> None:
+    """A hundred bodies, 400 MiB of them, whose other half never comes: from strangers, and from tenants."""
+    gateway = make_gateway(
+        shared_database, JWT_SECRET_KEY=SECRET, BODY_BUDGET_BYTES=str(16 * MEGABYTE), BODY_TIMEOUT_MS="60000"
+    )
+    half = b"%x\r\n%b" % (8 * MEGABYTE, b" " * (4 * MEGABYTE))
+    process = psutil.Process(gateway.process.pid)
+    before = process.memory_info().rss
+    with ExitStack() as stack:
+        for number in range(100):
+            path = SIGN_IN[number // 2 % 4] if number % 2 else CARDS_OR_RPC[number // 2 % 2]
+            headers = "" if number % 2 else f"Authorization: {bearer(token())['Authorization']}\r\n"
+            client = stack.enter_context(socket.create_connection(("127.0.0.1", gateway.port), timeout=30))
+            head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{headers}Transfer-Encoding: chunked\r\n\r\n"
+            client.sendall(head.encode() + half)
+            attempts.count("HTTP: half-sent bodies")
+        assert process.memory_info().rss - before < 128 * MEGABYTE
+        with gateway.client() as prober:
+            assert prober.get("/api/v1/cards", headers=bearer(token())).status_code == 200

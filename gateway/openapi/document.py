@@ -28,7 +28,7 @@ _OTHER_CODES: Final[Mapping[int, tuple[str, ...]]] = {
     409: ("DUPLICATE_CARD", "IDEMPOTENCY_IN_PROGRESS"),
     422: ("IDEMPOTENCY_KEY_REUSED",),
     501: ("SIGN_IN_NOT_CONFIGURED", "ENCRYPTION_NOT_CONFIGURED", "EMBEDDINGS_NOT_CONFIGURED"),
-    503: ("DATABASE_BUSY", "TOO_MANY_STREAMS"),
+    503: ("DATABASE_BUSY", "SERVER_BUSY", "TOO_MANY_STREAMS"),
 }
 """Error codes, by status, next to the one of the status itself."""
 STATUS_OF_CODE: Final[Mapping[str, int]] = {
@@ -45,7 +45,13 @@ EVERYWHERE: Final = (
     "DATABASE_BUSY",
     "TIMEOUT",
 )
-WITH_BODY: Final = ("MALFORMED_JSON", "PAYLOAD_TOO_LARGE", "UNSUPPORTED_MEDIA_TYPE")
+WITH_BODY: Final = (
+    "MALFORMED_JSON",
+    "REQUEST_TIMEOUT",
+    "PAYLOAD_TOO_LARGE",
+    "UNSUPPORTED_MEDIA_TYPE",
+    "SERVER_BUSY",
+)
 
 
 def _error(status: int, codes: list[str]) -> dict[str, Any]:

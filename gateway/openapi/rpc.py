@@ -35,6 +35,7 @@ ERRORS: Final[Mapping[int, tuple[str, str]]] = {
     404: ("PGRST202", "Could not find the function api.f(a) in the schema cache"),
     405: ("25006", "cannot execute INSERT in a read-only transaction"),
     406: ("PGRST116", "Cannot coerce the result to a single JSON object"),
+    408: ("REQUEST_TIMEOUT", "The body was not complete within 10 s."),
     409: ("23505", 'duplicate key value violates unique constraint "notes_key"'),
     412: ("PT412", "the card has changed"),
     413: ("PAYLOAD_TOO_LARGE", "The body has more than 8388608 bytes. Send it in parts."),
