@@ -45,6 +45,7 @@ from gateway.stores.cache import Cache, CachedCall
 from gateway.stores.rate_limits import RateLimits
 from gateway.stores.redis import Breaker, open_redis
 from gateway.walls.bodies import Bodies
+from gateway.walls.gate import Gate
 
 if TYPE_CHECKING:
     from litestar.types import ASGIApp, Receive, Scope, Send
@@ -123,7 +124,9 @@ def create_app(settings: Settings, database_url: str) -> "ASGIApp":
         exception_handlers={Exception: error_response},
         logging_config=None,
     )
-    return Observer(cast("ASGIApp", Bodies(cast("ASGIApp", litestar), settings)), metrics)
+    bodies = Bodies(cast("ASGIApp", litestar), settings)
+    gate = Gate(cast("ASGIApp", bodies), rpc.send_rpc_error)
+    return Observer(cast("ASGIApp", gate), metrics)
 
 
 def _watch(metrics: Metrics, pools: Sequence[Pool], calls: Calls, keeper: CatalogKeeper, events: Events) -> None:

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 from gateway.errors import ApiError
 
+REFUSAL: Final = "cardbase.refusal"
+"""Key of a scope: the ApiError of a request that the server itself refuses."""
 _PRINTABLE: Final = re.compile(rb"[\x21-\x7e]{1,128}")
 _TRACE_PARENT: Final = re.compile(
     rb"(?:00(?=.{53}$)|(?!00|ff)[0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?"

@@ -110,9 +110,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_body_bytes: Annotated[int, Meta(ge=1, le=1_073_741_824)] = 8_388_608
     """Maximum size of a request body; a larger one is refused with 413 PAYLOAD_TOO_LARGE."""
     body_timeout_ms: Milliseconds = 10_000
-    """How long a request body may take to arrive before it is refused with 408 REQUEST_TIMEOUT."""
+    """How long a request's headers, and then its body, may take to arrive: 408 REQUEST_TIMEOUT."""
     body_budget_bytes: Annotated[int, Meta(ge=1, le=1_099_511_627_776)] = 268_435_456
     """Bytes of request bodies that each process holds; further ones are refused with 503 SERVER_BUSY."""
+    max_header_bytes: Annotated[int, Meta(ge=1024, le=1_048_576)] = 32_768
+    """Maximum size of request line, headers and trailers, of which there are 100 at most: 431 HEADERS_TOO_LARGE."""
     usage_retention_days: Annotated[int, Meta(ge=1, le=36_500)] | None = None
     """How long usage events are kept. Unset: forever."""
     event_streams: Count = 2000

@@ -5,7 +5,8 @@ import json
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
 from typing import Final
 from uuid import uuid4
 
@@ -258,3 +259,41 @@ def test_half_sent_bodies_fill_no_memory(
         assert process.memory_info().rss - before < 128 * MEGABYTE
         with gateway.client() as prober:
             assert prober.get("/api/v1/cards", headers=bearer(token())).status_code == 200
+
+
+HEADERS_THAT_DO_NOT_END: Final = {
+    "a value": (b"X: ", b"x"),
+    "a name": (b"", b"x"),
+    "short ones": (b"", b"X: x\r\n"),
+    "an address": (None, b"x"),
+}
+
+
+@pytest.mark.parametrize(("name", "repeated"), HEADERS_THAT_DO_NOT_END.values(), ids=HEADERS_THAT_DO_NOT_END)
+def test_headers_without_an_end_stall_nobody(
+    scene: Scene, client: httpx.Client, attempts: Attempts, name: bytes | None, repeated: bytes
+) -> None:
+    """40 MiB of them: 32 KiB are read, and next to it everybody's requests are served."""
+    start = b"GET /" if name is None else b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n" + name
+    process = psutil.Process(scene.gateway.process.pid)
+    memory, used = process.memory_info().rss, sum(process.cpu_times()[:2])
+
+    def send() -> int:
+        with socket.create_connection(("127.0.0.1", scene.gateway.port), timeout=30) as attacker:
+            attacker.sendall(start + repeated * (MEGABYTE // len(repeated)))
+            status = int(attacker.recv(12)[9:])
+            with suppress(ConnectionError):  # it is closed soon after that
+                for _ in range(39):
+                    attacker.sendall(repeated * (MEGABYTE // len(repeated)))
+            return status
+
+    with ThreadPoolExecutor(4) as attackers:
+        sending = [attackers.submit(send) for _ in range(4)]
+        served = 0
+        while not all(each.done() for each in sending) or served < 20:
+            assert client.get("/api/v1/cards", headers=bearer(token())).status_code == 200
+            served += 1
+        assert [each.result() for each in sending] == [431] * 4
+    attempts.count("HTTP: headers without an end", 4)
+    assert process.memory_info().rss - memory < 16 * MEGABYTE
+    assert sum(process.cpu_times()[:2]) - used < 2 + served * 0.05

@@ -33,6 +33,7 @@ def test_defaults_are_those_that_are_documented() -> None:
         "search_rate_limit_per_minute": 600,
         "allowed_origins": (),
         "max_body_bytes": 8_388_608,
+        "max_header_bytes": 32_768,
         "body_timeout_ms": 10_000,
         "body_budget_bytes": 268_435_456,
         "idempotency_ttl_hours": 24,

@@ -42,6 +42,7 @@ ERRORS: Final[Mapping[int, tuple[str, str]]] = {
     416: ("PGRST103", "Requested range not satisfiable"),
     422: ("PT422", "the request is not valid"),
     429: ("RATE_LIMITED", "Too many requests of this tenant are waiting. Send fewer at once."),
+    431: ("HEADERS_TOO_LARGE", "The request line, headers and trailers may have at most 32768 bytes and 100 headers."),
     500: ("XX000", MESSAGE_OF[500]),
     503: ("PGRST000", MESSAGE_OF[503]),
     504: ("57014", MESSAGE_OF[504]),

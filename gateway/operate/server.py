@@ -1,13 +1,15 @@
 """The server process: uvicorn runs the gateway."""
 
+import asyncio
 import errno
 import os
 import signal
 import socket
 import sys
 from collections.abc import Callable
+from functools import partial
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import uvicorn
 from uvicorn.supervisors import Multiprocess
@@ -48,6 +50,7 @@ def serve(
     """
     configure_logging(settings.log_level)
     has_several = settings.workers > 1
+    protocol = partial(Protocol, maximum_bytes=settings.max_header_bytes, seconds=settings.body_timeout_ms / 1000)
     config = uvicorn.Config(
         "gateway.operate.server:app_from_environment" if has_several else create_app(settings, database_url),
         factory=has_several,
@@ -55,7 +58,7 @@ def serve(
         port=settings.port,
         workers=settings.workers,
         loop="uvloop",
-        http=Protocol,
+        http=cast("type[asyncio.Protocol]", protocol),
         ws="none",
         lifespan="on",
         access_log=False,

@@ -5,13 +5,13 @@ Whatever reads a body gets it through here, so that none of it depends on who re
 
 import asyncio
 from collections import Counter
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 from uuid import UUID
 
 from litestar.enums import ScopeType
 
 from gateway.errors import ApiError
-from gateway.request import RequestContext, context_of
+from gateway.request import REFUSAL, context_of
 from gateway.settings import Settings
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class Bodies:
         if scope["type"] != ScopeType.HTTP or scope["method"] in WITHOUT_BODY:
             await self._app(scope, receive, send)
             return
-        body = _Body(self, context_of(scope), receive)
+        body = _Body(self, scope, receive)
         try:
             await self._app(scope, body.receive, send)
         finally:
@@ -56,11 +56,11 @@ class Bodies:
 class _Body:
     """One request's body."""
 
-    __slots__ = ("_bodies", "_context", "_deadline", "_receive", "owner", "size")
+    __slots__ = ("_bodies", "_deadline", "_receive", "_scope", "owner", "size")
 
-    def __init__(self, bodies: Bodies, context: RequestContext, receive: "Receive") -> None:
+    def __init__(self, bodies: Bodies, scope: "Scope", receive: "Receive") -> None:
         self._bodies = bodies
-        self._context = context
+        self._scope = scope
         self._receive = receive
         self._deadline: float | None = 0.0
         """When it must be complete, on the event loop's clock. 0: nobody has read it yet; None: it is complete."""
@@ -70,18 +70,20 @@ class _Body:
         """Bytes read so far."""
 
     async def receive(self) -> "HTTPReceiveMessage | WebSocketReceiveMessage":
-        """The next part. Raises ApiError 408 when it is not there in time, and 503 when there is no room for it."""
+        """The next part. Raises ApiError: 408 when it is not there in time, 431, 503."""
         if self._deadline is None:
             return await self._receive()
         if not self._deadline:
             self._deadline = asyncio.get_running_loop().time() + self._bodies.seconds
-            self.owner = self._context.tenant_id
+            self.owner = context_of(self._scope).tenant_id
         try:
             async with asyncio.timeout_at(self._deadline):
                 message = await self._receive()
         except TimeoutError:
             text = f"The body was not complete within {self._bodies.seconds:g} s. Send it faster, or in parts."
             raise ApiError(408, message=text, headers={"Connection": "close"}) from None
+        if (refusal := self._scope.get(REFUSAL)) is not None:
+            raise cast("ApiError", refusal)  # its trailers could not be taken
         if message["type"] == "http.request":
             size = len(message["body"])
             self.size += size
