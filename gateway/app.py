@@ -125,7 +125,7 @@ def create_app(settings: Settings, database_url: str) -> "ASGIApp":
         logging_config=None,
     )
     bodies = Bodies(cast("ASGIApp", litestar), settings)
-    gate = Gate(cast("ASGIApp", bodies), rpc.send_rpc_error)
+    gate = Gate(cast("ASGIApp", bodies), settings, rpc.send_rpc_error)
     return Observer(cast("ASGIApp", gate), metrics)
 
 

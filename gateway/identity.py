@@ -218,7 +218,7 @@ def check_identity(settings: Settings) -> None:
     Raises SettingsError. Outside production, unsafe settings are only warned about.
     """
     Identifier(settings)
-    if settings.trusts_tenant_header and not _is_loopback(settings.host):
+    if settings.trusts_tenant_header and not is_loopback(settings.host):
         _refuse_in_production(
             settings,
             f"TRUST_TENANT_HEADER: on {settings.host} anybody who reaches the gateway could act as any tenant. "
@@ -235,7 +235,8 @@ def _refuse_in_production(settings: Settings, line: str) -> None:
     logger.warning(line)
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine, as nobody else can reach it."""
     with suppress(ValueError):
         return ipaddress.ip_address(host).is_loopback
     return host.lower() == "localhost"

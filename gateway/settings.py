@@ -105,6 +105,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Connections of each process that searches may use, as they are slow; one tenant's searches: three quarters."""
     search_rate_limit_per_minute: Annotated[int, Meta(ge=0, le=10_000_000)] = 600
     """Requests per tenant to each search endpoint. 0: no limit besides RATE_LIMIT_PER_MINUTE."""
+    allowed_hosts: tuple[str, ...] = ()
+    """Hosts that requests may be for, comma-separated, others are 421 MISDIRECTED_REQUEST; *.example.com: all names
+    below. Unset: any, but while X-Tenant-ID is trusted only HOST and loopback names."""
     allowed_origins: tuple[str, ...] = ()
     """Origins allowed by CORS, comma-separated."""
     max_body_bytes: Annotated[int, Meta(ge=1, le=1_073_741_824)] = 8_388_608

@@ -36,9 +36,11 @@ STATUS_OF_CODE: Final[Mapping[str, int]] = {
     **{code: status for status, code in CODE_OF.items()},
 }
 EVERYWHERE: Final = (
+    "BAD_REQUEST",
     "UNAUTHENTICATED",
     "TENANT_MISMATCH",
     "VALIDATION_ERROR",
+    "MISDIRECTED_REQUEST",
     "RATE_LIMITED",
     "HEADERS_TOO_LARGE",
     "INTERNAL_ERROR",

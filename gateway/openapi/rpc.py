@@ -40,6 +40,7 @@ ERRORS: Final[Mapping[int, tuple[str, str]]] = {
     412: ("PT412", "the card has changed"),
     413: ("PAYLOAD_TOO_LARGE", "The body has more than 8388608 bytes. Send it in parts."),
     416: ("PGRST103", "Requested range not satisfiable"),
+    421: ("MISDIRECTED_REQUEST", "Requests for this host are not served here. ALLOWED_HOSTS names those that are."),
     422: ("PT422", "the request is not valid"),
     429: ("RATE_LIMITED", "Too many requests of this tenant are waiting. Send fewer at once."),
     431: ("HEADERS_TOO_LARGE", "The request line, headers and trailers may have at most 32768 bytes and 100 headers."),

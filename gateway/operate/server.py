@@ -19,6 +19,7 @@ from gateway.observe.logs import configure_logging
 from gateway.observe.processes import FOLDER_VARIABLE, shared_folder
 from gateway.operate.transport import Protocol
 from gateway.settings import Settings, SettingsError, load_settings
+from gateway.walls.gate import served_hosts
 
 if TYPE_CHECKING:
     from litestar.types import ASGIApp
@@ -48,6 +49,7 @@ def serve(
 
     Raises SettingsError if it can't listen at the address. Sets DATABASE_URL for child processes.
     """
+    served_hosts(settings)  # raises before any process is started
     configure_logging(settings.log_level)
     has_several = settings.workers > 1
     protocol = partial(Protocol, maximum_bytes=settings.max_header_bytes, seconds=settings.body_timeout_ms / 1000)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from itertools import chain
 from typing import Any, Final, cast
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from gateway.errors import ApiError
@@ -74,6 +75,10 @@ class Protocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Starts the request, or its refusal."""
         self._stop_timeout()
+        if not self.url.startswith(b"/") and (host := httptools.parse_url(self.url).host):
+            # The target's host replaces that of the header (RFC 9112, section 3.2.2).
+            host = b"[%b]" % host if b":" in host else host
+            self.headers[:] = [(name, host if name == b"host" else value) for name, value in self.headers]
         self._is_in_head = False
         self._loose_bytes = self._new_bytes = 0
         self._head_count = len(self.headers)

@@ -1,10 +1,8 @@
 """What arrives before a request is one: its line, headers and trailers are bounded while they arrive."""
 
 import json
-import socket
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Final
 from uuid import UUID
 
 import httpx
@@ -13,6 +11,7 @@ import pytest
 from support import shapes
 from support.gateways import Gateway, wait_until
 from support.servers import Database
+from support.wire import connected
 
 LIMIT: Final = 32_768
 A_SENTENCE: Final = shapes.Like("a sentence", r"(?s)[A-Z].+\.")
@@ -21,47 +20,6 @@ CHUNKED: Final = (
     b"POST /api/v1/cards HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Tenant-ID: 018f2f6e-7c1a-7000-8000-000000000001\r\n"
     b"Transfer-Encoding: chunked\r\n\r\n"
 )
-
-
-class Connection:
-    """A connection on which any bytes are sent."""
-
-    def __init__(self, gateway: Gateway) -> None:
-        self._socket = socket.create_connection(("127.0.0.1", gateway.port), timeout=30)
-        self._stream = self._socket.makefile("rb")
-
-    def send(self, data: bytes) -> None:
-        self._socket.sendall(data)
-
-    def send_on(self) -> None:
-        """Sends until the connection is closed."""
-        while True:
-            self.send(b"x" * 1_000_000)
-
-    def answer(self) -> tuple[int, Any]:
-        """Status and body of the next response."""
-        status = int(self._stream.readline().split()[1])
-        lines = iter(lambda: self._stream.readline().decode().rstrip("\r\n"), "")
-        headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
-        return status, json.loads(self._stream.read(int(headers["content-length"])))
-
-    @property
-    def is_at_end(self) -> bool:
-        """Whether the gateway sends nothing more."""
-        return self._stream.read() == b""
-
-    def close(self) -> None:
-        self._stream.close()
-        self._socket.close()
-
-
-@contextmanager
-def connected(gateway: Gateway) -> Iterator[Connection]:
-    connection = Connection(gateway)
-    try:
-        yield connection
-    finally:
-        connection.close()
 
 
 def padded(start: bytes, size: int) -> bytes:
@@ -85,9 +43,8 @@ TOO_LARGE: Final = {
 @pytest.mark.parametrize("size", [1_000_000, 1000], ids=["at once", "in pieces"])
 def test_headers_beyond_the_limit_are_431(gateway: Gateway, data: bytes, size: int) -> None:
     with connected(gateway) as connection:
-        for start in range(0, len(data), size):
-            connection.send(data[start : start + size])
-        assert connection.answer() == (431, shapes.api_error("HEADERS_TOO_LARGE", A_SENTENCE))
+        connection.send(data, size=size)
+        assert connection.answer()[::2] == (431, shapes.api_error("HEADERS_TOO_LARGE", A_SENTENCE))
 
 
 @pytest.mark.parametrize(
@@ -97,15 +54,15 @@ def test_headers_within_the_limit_are_taken(gateway: Gateway, data: bytes) -> No
     with connected(gateway) as connection:
         for _ in range(3):
             connection.send(data)
-            assert connection.answer()[0] == 200
+            assert connection.answer().status == 200
         connection.send(data * 3)  # pipelined
-        assert [connection.answer()[0] for _ in range(3)] == [200] * 3
+        assert [connection.answer().status for _ in range(3)] == [200] * 3
 
 
 def test_the_limit_counts_each_request_by_itself(gateway: Gateway) -> None:
     with connected(gateway) as connection:
         connection.send(padded(START, LIMIT) + padded(START, LIMIT + 1))
-        assert [connection.answer()[0] for _ in range(2)] == [200, 431]
+        assert [connection.answer().status for _ in range(2)] == [200, 431]
 
 
 @pytest.mark.parametrize(
@@ -121,9 +78,8 @@ def test_the_limit_counts_each_request_by_itself(gateway: Gateway) -> None:
 def test_trailers_beyond_the_limit_are_431(gateway: Gateway, trailers: bytes, size: int) -> None:
     data = CHUNKED + b"2\r\n{}\r\n0\r\n" + trailers
     with connected(gateway) as connection:
-        for start in range(0, len(data), size):
-            connection.send(data[start : start + size])
-        assert connection.answer() == (431, shapes.api_error("HEADERS_TOO_LARGE", A_SENTENCE))
+        connection.send(data, size=size)
+        assert connection.answer()[::2] == (431, shapes.api_error("HEADERS_TOO_LARGE", A_SENTENCE))
         assert connection.is_at_end
 
 
@@ -131,16 +87,16 @@ def test_an_endless_chunk_extension_is_431(gateway: Gateway) -> None:
     with connected(gateway) as connection:
         connection.send(CHUNKED + b"2;")
         connection.send(b"x" * 300_000)
-        assert connection.answer() == (431, shapes.api_error("HEADERS_TOO_LARGE", A_SENTENCE))
+        assert connection.answer()[::2] == (431, shapes.api_error("HEADERS_TOO_LARGE", A_SENTENCE))
 
 
 def test_trailers_are_no_headers(gateway: Gateway) -> None:
     """A proxy has not seen them when it decided by the headers. The next request on the connection is not affected."""
     with connected(gateway) as connection:
         connection.send(CHUNKED + b"2\r\n{}\r\n0\r\nX-Tenant-ID: nonsense\r\n\r\n" + START + b"\r\n")
-        status, body = connection.answer()
+        status, _, body = connection.answer()
         assert (status, body["error"]["details"][0]["field"]) == (422, "card_type")
-        assert connection.answer()[0] == 200
+        assert connection.answer().status == 200
 
 
 def test_a_limit_of_ones_own(make_gateway: Callable[..., Gateway], shared_database: Database) -> None:
@@ -148,13 +104,13 @@ def test_a_limit_of_ones_own(make_gateway: Callable[..., Gateway], shared_databa
     for size, status in ((2000, 200), (2001, 431)):
         with connected(gateway) as connection:
             connection.send(padded(START, size))
-            assert connection.answer()[0] == status
+            assert connection.answer().status == status
 
 
 def test_a_refusal_is_logged_and_counted_like_any_other(gateway: Gateway) -> None:
     with connected(gateway) as connection:
         connection.send(TOO_LARGE["one header that does not end"])
-        _, body = connection.answer()
+        body = connection.answer().body
     request_id = body["error"]["request_id"]
     wait_until(lambda: request_id in gateway.log)
     [line] = [line for line in map(json.loads, gateway.log.splitlines()) if line.get("request_id") == request_id]
@@ -169,8 +125,8 @@ def test_headers_that_are_not_there_in_time_are_408(
         with connected(gateway) as connection:
             connection.send(data)
             if data.count(b"\r\n\r\n"):
-                assert connection.answer()[0] == 200
-            assert connection.answer() == (408, shapes.api_error("REQUEST_TIMEOUT", A_SENTENCE))
+                assert connection.answer().status == 200
+            assert connection.answer()[::2] == (408, shapes.api_error("REQUEST_TIMEOUT", A_SENTENCE))
             assert connection.is_at_end
 
 
@@ -183,7 +139,7 @@ def test_a_refused_request_leaves_earlier_ones_on_its_connection_alone(
     head = b"GET %b HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Tenant-ID: %b\r\n\r\n" % (path, str(tenant_id).encode())
     with connected(gateway) as connection:
         connection.send(head + START + b"X: " + b"x" * 300_000)
-        assert connection.answer()[0] == 404
+        assert connection.answer().status == 404
         assert connection.is_at_end
 
 
@@ -193,7 +149,7 @@ def test_a_client_may_send_and_send_and_fills_no_memory(gateway: Gateway, client
     with connected(gateway) as connection:
         connection.send(START)
         connection.send(b"X: " + b"x" * LIMIT)
-        assert connection.answer()[0] == 431
+        assert connection.answer().status == 431
         with pytest.raises(OSError, match=r"reset|closed|pipe"):  # soon after that
             connection.send_on()
     assert process.memory_info().rss - before < 16 * 1_048_576

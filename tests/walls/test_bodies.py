@@ -1,10 +1,9 @@
 """Bodies under way: how large, for how long, and how many together."""
 
 import json
-import socket
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from typing import Any, Final
+from contextlib import ExitStack
+from typing import Final
 from uuid import UUID, uuid4
 
 import httpx
@@ -13,6 +12,7 @@ from support import shapes
 from support.gateways import Gateway, running_gateway, wait_until
 from support.servers import Database
 from support.tokens import SECRET, bearer, token
+from support.wire import connected, post
 
 AUTH: Final = "/api/v1/auth"
 SIGN_IN: Final = tuple(f"{AUTH}/{name}" for name in ("register", "login", "refresh", "logout"))
@@ -20,38 +20,6 @@ CARDS: Final = "/api/v1/cards"
 RPC: Final = "/rpc/create_card"
 A_SENTENCE: Final = shapes.Like("a sentence", r"(?s)[A-Z].+\.")
 LIMIT: Final = 16 * 1024
-
-
-class Sender:
-    """A client that sends a request as slowly as it likes."""
-
-    def __init__(self, gateway: Gateway, path: str, **headers: str) -> None:
-        self._socket = socket.create_connection(("127.0.0.1", gateway.port), timeout=30)
-        lines = [f"POST {path} HTTP/1.1", "Host: 127.0.0.1", *(f"{name}: {value}" for name, value in headers.items())]
-        self.send("\r\n".join((*lines, "", "")).encode())
-
-    def send(self, data: bytes) -> None:
-        self._socket.sendall(data)
-
-    def answer(self) -> tuple[int, dict[str, str], dict[str, Any]]:
-        """Status, headers and body of the response."""
-        with self._socket.makefile("rb") as stream:
-            status = int(stream.readline().split()[1])
-            lines = iter(lambda: stream.readline().decode().rstrip("\r\n"), "")
-            headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
-            return status, headers, json.loads(stream.read(int(headers["content-length"])))
-
-    def close(self) -> None:
-        self._socket.close()
-
-
-@contextmanager
-def sending(gateway: Gateway, path: str, headers: dict[str, str]) -> Iterator[Sender]:
-    sender = Sender(gateway, path, **headers)
-    try:
-        yield sender
-    finally:
-        sender.close()
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +46,8 @@ def test_sign_in_takes_no_body_of_more_than_16_kib(people_gateway: Gateway, path
         ({"Content-Length": str(LIMIT + 1)}, b""),
         ({"Transfer-Encoding": "chunked"}, b"%x\r\n%b" % (LIMIT + 1, b" " * (LIMIT + 1))),
     ):
-        with sending(people_gateway, path, headers) as sender:
+        with connected(people_gateway) as sender:
+            sender.send(post(path, **headers))
             sender.send(sent)
             status, _, body = sender.answer()
         assert (status, body) == (413, shapes.api_error("PAYLOAD_TOO_LARGE", A_SENTENCE))
@@ -99,7 +68,8 @@ def test_sign_in_takes_a_body_of_16_kib(people_gateway: Gateway, path: str) -> N
 @pytest.mark.parametrize("sent", [b"", b'{"card_type":'], ids=["nothing of it", "half of it"])
 def test_body_that_is_not_there_in_time_is_408(hasty_gateway: Gateway, path: str, sent: bytes) -> None:
     headers = {"Content-Length": "1000", **bearer(token(sub=str(uuid4())))}
-    with sending(hasty_gateway, path, headers) as sender:
+    with connected(hasty_gateway) as sender:
+        sender.send(post(path, **headers))
         sender.send(sent)
         status, answered, body = sender.answer()
     assert (status, body) == (408, shapes.api_error("REQUEST_TIMEOUT", A_SENTENCE))
@@ -107,7 +77,8 @@ def test_body_that_is_not_there_in_time_is_408(hasty_gateway: Gateway, path: str
 
 
 def test_body_that_is_not_there_in_time_is_408_over_rpc(hasty_gateway: Gateway) -> None:
-    with sending(hasty_gateway, RPC, {"Content-Length": "1000", **bearer(token())}) as sender:
+    with connected(hasty_gateway) as sender:
+        sender.send(post(RPC, **{"Content-Length": "1000", **bearer(token())}))
         sender.send(b"{")
         status, answered, body = sender.answer()
     assert (status, body["code"]) == (408, "REQUEST_TIMEOUT")
@@ -116,11 +87,12 @@ def test_body_that_is_not_there_in_time_is_408_over_rpc(hasty_gateway: Gateway) 
 
 def test_body_in_time_is_taken_in_as_many_pieces_as_it_likes(gateway: Gateway, tenant_id: UUID) -> None:
     body = json.dumps({"card_type": "voice", "content": {}}).encode()
-    with sending(gateway, CARDS, {"Transfer-Encoding": "chunked", "X-Tenant-ID": str(tenant_id)}) as sender:
+    with connected(gateway) as sender:
+        sender.send(post(CARDS, **{"Transfer-Encoding": "chunked", "X-Tenant-ID": str(tenant_id)}))
         for byte in body:
             sender.send(b"1\r\n%c\r\n" % byte)
         sender.send(b"0\r\n\r\n")
-        assert sender.answer()[0] == 201
+        assert sender.answer().status == 201
 
 
 # --- how many together --------------------------------------------------------------------------------------------
@@ -133,19 +105,20 @@ def test_bodies_under_way_are_bounded_and_free_their_place(
     gateway = make_gateway(shared_database, BODY_BUDGET_BYTES="100000", BODY_TIMEOUT_MS="60000")
     body = json.dumps({"card_type": "voice", "content": {"name": "x" * 40_000}}).encode()
 
-    def post() -> httpx.Response:
+    def create() -> httpx.Response:
         with gateway.client(uuid4()) as client:
             return client.post(path, content=body, headers={"Content-Type": "application/json"})
 
-    with sending(gateway, path, {"Content-Length": "90000", "X-Tenant-ID": str(uuid4())}) as sender:
-        assert post().status_code < 300
+    with connected(gateway) as sender:
+        sender.send(post(path, **{"Content-Length": "90000", "X-Tenant-ID": str(uuid4())}))
+        assert create().status_code < 300
         sender.send(b" " * 80_000)
-        wait_until(lambda: post().status_code == 503)
-        refused = post()
+        wait_until(lambda: create().status_code == 503)
+        refused = create()
         assert refused.headers["retry-after"] == "1"
         code = refused.json()["code"] if path == RPC else refused.json()["error"]["code"]
         assert code == "SERVER_BUSY"
-    wait_until(lambda: post().is_success)
+    wait_until(lambda: create().is_success)
 
 
 def test_one_tenant_leaves_room_for_the_others(
@@ -155,12 +128,13 @@ def test_one_tenant_leaves_room_for_the_others(
     gateway = make_gateway(shared_database, BODY_BUDGET_BYTES="100000", MAX_BODY_BYTES="50000", BODY_TIMEOUT_MS="60000")
     body = json.dumps({"card_type": "voice", "content": {"name": "x" * 20_000}}).encode()
 
-    def post(tenant: UUID) -> int:
+    def create(tenant: UUID) -> int:
         with gateway.client(tenant) as client:
             return client.post(CARDS, content=body).status_code
 
-    with sending(gateway, CARDS, {"Content-Length": "50000", "X-Tenant-ID": str(tenant_id)}) as sender:
+    with connected(gateway) as sender:
+        sender.send(post(CARDS, **{"Content-Length": "50000", "X-Tenant-ID": str(tenant_id)}))
         sender.send(b" " * 40_000)
-        wait_until(lambda: post(tenant_id) == 503)
-        assert post(uuid4()) == 201
-    wait_until(lambda: post(tenant_id) < 300)
+        wait_until(lambda: create(tenant_id) == 503)
+        assert create(uuid4()) == 201
+    wait_until(lambda: create(tenant_id) < 300)
