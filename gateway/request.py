@@ -49,6 +49,7 @@ class RequestContext:
     __slots__ = (
         "begun_after",
         "called",
+        "client",
         "code",
         "error",
         "headers",
@@ -61,8 +62,10 @@ class RequestContext:
         "vary",
     )
 
-    def __init__(self, raw_headers: Any) -> None:
+    def __init__(self, raw_headers: Any, client: str = "") -> None:
         self.started = perf_counter()
+        self.client = client
+        """Its IP address; empty when it is not known."""
         self.headers: dict[bytes, bytes] = dict(raw_headers)
         """Request headers, names in lower case; a repeated one's values are joined (RFC 9110, section 5.3)."""
         if len(self.headers) != len(raw_headers):

@@ -105,6 +105,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Connections of each process that searches may use, as they are slow; one tenant's searches: three quarters."""
     search_rate_limit_per_minute: Annotated[int, Meta(ge=0, le=10_000_000)] = 600
     """Requests per tenant to each search endpoint. 0: no limit besides RATE_LIMIT_PER_MINUTE."""
+    trusted_proxies: tuple[str, ...] = ()
+    """Networks whose X-Forwarded-For and X-Forwarded-Proto are believed, comma-separated: 10.1.0.0/16."""
     allowed_hosts: tuple[str, ...] = ()
     """Hosts that requests may be for, comma-separated, others are 421 MISDIRECTED_REQUEST; *.example.com: all names
     below. Unset: any, but while X-Tenant-ID is trusted only HOST and loopback names."""

@@ -31,6 +31,7 @@ def test_defaults_are_those_that_are_documented() -> None:
         "redis_url": None,
         "rate_limit_per_minute": 0,
         "search_rate_limit_per_minute": 600,
+        "trusted_proxies": (),
         "allowed_hosts": (),
         "allowed_origins": (),
         "max_body_bytes": 8_388_608,

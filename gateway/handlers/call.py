@@ -61,8 +61,7 @@ class HandlerCall(Call):
         path = self.path_arguments(scope)
         body = await self.read(context, receive)
         query = None if self.route.query is None else decode_query(scope["query_string"], self.route.query)
-        client, _ = scope["client"] or ("", 0)
-        request = HandlerRequest(context, identity, client, path, query, self.decode(body), self._call)
+        request = HandlerRequest(context, identity, context.client, path, query, self.decode(body), self._call)
         start = perf_counter()
         try:
             return await self._handler(request)

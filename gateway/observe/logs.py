@@ -40,6 +40,8 @@ class RequestLine(msgspec.Struct, omit_defaults=True):
     request_id: str
     trace_id: str
     tenant_id: UUID | None = None
+    client: str = ""
+    """The client's IP address."""
     code: str | None = None
     """The error's code."""
     cause: str | None = None
@@ -134,6 +136,7 @@ def log_request(method: str, route: str, context: RequestContext, seconds: float
         context.request_id,
         context.trace_id,
         context.tenant_id,
+        context.client,
         context.code,
     )
     if context.error is not None:

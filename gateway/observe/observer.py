@@ -27,7 +27,8 @@ class Observer:
         if scope["type"] != ScopeType.HTTP:
             await self._app(scope, receive, send)
             return
-        context = RequestContext(scope["headers"])
+        client, _ = scope["client"] or ("", 0)
+        context = RequestContext(scope["headers"], client)
         scope["cardbase.context"] = context  # type: ignore[typeddict-unknown-key]
         has_started = False
 

@@ -6,8 +6,9 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
+from ipaddress import ip_network
 from types import FrameType
 from typing import TYPE_CHECKING, cast
 
@@ -50,6 +51,7 @@ def serve(
     Raises SettingsError if it can't listen at the address. Sets DATABASE_URL for child processes.
     """
     served_hosts(settings)  # raises before any process is started
+    proxies = _networks(settings.trusted_proxies)
     configure_logging(settings.log_level)
     has_several = settings.workers > 1
     protocol = partial(Protocol, maximum_bytes=settings.max_header_bytes, seconds=settings.body_timeout_ms / 1000)
@@ -66,8 +68,9 @@ def serve(
         access_log=False,
         log_config=None,
         server_header=False,
-        # X-Forwarded-For may be forged; and looking for it costs time in each request.
-        proxy_headers=False,
+        # Anybody else may have forged X-Forwarded-For; and looking for it costs time in each request.
+        proxy_headers=bool(proxies),
+        forwarded_allow_ips=proxies,
         backlog=4096,
         timeout_keep_alive=75,
         timeout_graceful_shutdown=settings.database_statement_timeout_ms // 1000 + DRAIN_MARGIN_SECONDS,
@@ -89,6 +92,21 @@ def serve(
             _Workers(config, sockets=[bound]).run()
     else:
         _Announced(config, announce).run(sockets=[bound])
+
+
+def _networks(proxies: Iterable[str]) -> list[str]:
+    """The networks of proxies, an IPv4 one also as a socket for both versions shows it. Raises SettingsError."""
+    networks = []
+    for proxy in proxies:
+        try:
+            network = ip_network(proxy)
+        except ValueError:
+            expected = "networks such as 10.1.0.0/16, comma-separated"
+            raise SettingsError(f"TRUSTED_PROXIES must be {expected}, not {proxy!r}") from None
+        networks.append(str(network))
+        if network.version == 4:
+            networks.append(f"::ffff:{network.network_address}/{96 + network.prefixlen}")
+    return networks
 
 
 def _bind(host: str, port: int) -> socket.socket:

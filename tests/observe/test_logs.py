@@ -63,6 +63,7 @@ def test_a_request_is_logged_once_with_all_that_is_known(gateway: Gateway) -> No
         "route": BATCH,
         "status": 201,
         "tenant_id": str(tenant_id),
+        "client": "127.0.0.1",
         "request_id": f"request-{tenant_id}",
         "trace_id": "trace/1",
     }
