@@ -61,7 +61,8 @@ def run(database: Store, plan: Plan, folder: Path, say: Say) -> Events:
     """Measures on an empty database. Raises BenchError when a listener doesn't get an event."""
     asyncio.run(deploy(database.url()))
     tenants = [uuid4() for _ in range(max(1, plan.listeners // LISTENERS_PER_TENANT))]
-    variables = {**VARIABLES, "EVENT_STREAMS": str(plan.listeners)}
+    streams = max(plan.listeners, 20 * LISTENERS_PER_TENANT)  # a tenant may have a tenth of them
+    variables = {**VARIABLES, "EVENT_STREAMS": str(streams)}
     with peers.cardbase(database, folder / "cardbase", variables) as peer:
         idle = processes.resident_megabytes(peer.process)
         megabytes, times = asyncio.run(_listen(database, plan, tenants, peer, say))

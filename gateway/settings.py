@@ -122,10 +122,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Maximum size of request line, headers and trailers, of which there are 100 at most: 431 HEADERS_TOO_LARGE."""
     usage_retention_days: Annotated[int, Meta(ge=1, le=36_500)] | None = None
     """How long usage events are kept. Unset: forever."""
-    event_streams: Count = 2000
-    """Event streams that each process serves; further ones are refused with 503 TOO_MANY_STREAMS."""
-    tenant_event_streams: Count = 1000
-    """Event streams of one tenant in each process; further ones are refused with 429 RATE_LIMITED."""
+    event_streams: Count = 1000
+    """Event streams of each process, a tenth of them of one tenant, 20 of one user: 503 TOO_MANY_STREAMS, or 429."""
     event_retention_minutes: Annotated[int, Meta(ge=1, le=10_080)] = 60
     """How long events are kept: a client that reconnects within this time misses nothing."""
     maintenance_interval_seconds: Annotated[int, Meta(ge=1, le=86_400)] = 60

@@ -16,7 +16,7 @@ import jwt
 import psutil
 import pytest
 from msgspec import inspect
-from support import shapes, world
+from support import listeners, shapes, world
 from support.attempts import Attempts
 from support.gateways import Gateway
 from support.scene import CLOSED_ROUTES, REQUEST_ID, Scene, name_of, request_of
@@ -297,3 +297,21 @@ def test_headers_without_an_end_stall_nobody(
     attempts.count("HTTP: headers without an end", 4)
     assert process.memory_info().rss - memory < 16 * MEGABYTE
     assert sum(process.cpu_times()[:2]) - used < 2 + served * 0.05
+
+
+def test_two_tenants_do_not_take_all_streams(
+    make_gateway: Callable[..., Gateway], shared_database: Database, attempts: Attempts
+) -> None:
+    """Two tenants with as many users as they like get two tenths, and everybody else still gets a stream."""
+    gateway = make_gateway(shared_database, JWT_SECRET_KEY=SECRET, EVENT_STREAMS="30")
+    with ExitStack() as streams:
+        for tenant_id in (uuid4(), uuid4()):
+            statuses = []
+            for _ in range(15):
+                request = listeners.request(gateway, token(tenant_id, sub=str(uuid4())))
+                statuses.append(streams.enter_context(request).status)
+                attempts.count("HTTP: event streams")
+            assert statuses == [200] * 3 + [429] * 12
+        for _ in range(20):
+            request = listeners.request(gateway, token(sub=str(uuid4())))
+            assert streams.enter_context(request).status == 200

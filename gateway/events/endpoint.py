@@ -33,6 +33,10 @@ if TYPE_CHECKING:
     from litestar.types import Receive, Scope, Send
 
 CHANNEL: Final = "cardbase_events"
+TENANT_SHARE: Final = 10
+"""A tenant may have one stream in this many."""
+USER_STREAMS: Final = 20
+"""Of one user: tabs and devices."""
 RETRY_MILLISECONDS: Final = (1000, 3000)
 """After how long clients reconnect: spread out, so that they don't all do at once."""
 HEADERS: Final = (
@@ -51,13 +55,14 @@ class Events:
         self._identifier = identifier
         self._listener = listener
         self._maximum = settings.event_streams
-        self._tenant_maximum = settings.tenant_event_streams
+        self._tenant_maximum = max(1, settings.event_streams // TENANT_SHARE)
         self._topics: dict[UUID, Topic] = {}
         self._topics_by_key: dict[str, Topic] = {}
         """The same by the names that announcements use."""
         self._secret = b""
         self._streams: set[Stream] = set()
-        self._streams_of: Counter[UUID] = Counter()
+        self._streams_of: Counter[UUID | Identity] = Counter()
+        """Open streams by tenant, and by user."""
         self._is_ending = False
         self.ended: dict[Reason, int] = dict.fromkeys(REASONS, 0)
         """Streams that have ended, by reason."""
@@ -85,8 +90,8 @@ class Events:
             types = query.types.split(",") if query.types is not None else None
             stream = Stream(identity.user_id, types and frozenset(_RESOURCE_OF[name] for name in types))
             after = context.headers.get(b"last-event-id", b"").decode("latin-1") or query.last_event_id or None
-            self._check_room(identity.tenant_id)
-            with self._entered(identity.tenant_id, stream) as topic:
+            self._check_room(identity)
+            with self._entered(identity, stream) as topic:
                 async with aclosing(self._chunks(identity, topic, stream, after)) as chunks:
                     await self._send(context, stream, chunks, receive, send)
         except Exception as error:
@@ -94,26 +99,31 @@ class Events:
             record_error(context, api_error, error)
             await send_error(context, send, api_error)
 
-    def _check_room(self, tenant_id: UUID) -> None:
+    def _check_room(self, identity: Identity) -> None:
         if self._is_ending or self.streams >= self._maximum:
             raise ApiError(503, "TOO_MANY_STREAMS", "This process has no room for another stream. Retry later.")
-        if self._streams_of[tenant_id] >= self._tenant_maximum:
+        if self._streams_of[identity.tenant_id] >= self._tenant_maximum:
             raise ApiError(429, message=f"This tenant already has {self._tenant_maximum} streams open.")
+        if self._streams_of[identity] >= USER_STREAMS:
+            raise ApiError(429, message=f"This user already has {USER_STREAMS} streams open. Close one first.")
 
     @contextmanager
-    def _entered(self, tenant_id: UUID, stream: Stream) -> Iterator[Topic]:
+    def _entered(self, identity: Identity, stream: Stream) -> Iterator[Topic]:
         """Counts a stream while it is open; yields its tenant's topic."""
+        tenant_id = identity.tenant_id
         if (topic := self._topics.get(tenant_id)) is None:
             topic = self._topics[tenant_id] = Topic(tenant_id, self._calls, self._listener)
             self._topics_by_key[self._key_of(tenant_id)] = topic
         self._streams.add(stream)
-        self._streams_of[tenant_id] += 1
+        self._streams_of.update((tenant_id, identity))
         try:
             yield topic
         finally:
             self._streams.discard(stream)
             topic.leave(stream)
-            self._streams_of[tenant_id] -= 1
+            self._streams_of.subtract((tenant_id, identity))
+            if not self._streams_of[identity]:
+                del self._streams_of[identity]
             if not self._streams_of[tenant_id]:
                 del self._streams_of[tenant_id], self._topics[tenant_id]
                 self._topics_by_key.pop(self._key_of(tenant_id), None)

@@ -337,13 +337,15 @@ def test_the_buffer_for_a_reader_is_bounded() -> None:
 def test_streams_are_bounded(
     shared_database: Database, make_listened: Callable[..., Gateway], ann: Person, ben: Person
 ) -> None:
-    gateway = make_listened(shared_database, EVENT_STREAMS="3", TENANT_EVENT_STREAMS="2")
-    stranger = Person(uuid4())
-    with listening(gateway, ann.token), listening(gateway, ben.token):
+    gateway = make_listened(shared_database, EVENT_STREAMS="20")
+    strangers = [Person(uuid4()) for _ in range(9)]
+    with listening(gateway, ann.token), listening(gateway, ben.token), ExitStack() as others:
         with request(gateway, ann.token) as response:
             assert (response.status, json.loads(response.read())["error"]["code"]) == (429, "RATE_LIMITED")
             assert response.getheader("Retry-After") == "1"
-        with listening(gateway, stranger.token), request(gateway, stranger.token) as response:
+        for stranger in (*strangers, *strangers):
+            others.enter_context(listening(gateway, stranger.token))
+        with request(gateway, Person(uuid4()).token) as response:
             assert (response.status, json.loads(response.read())["error"]["code"]) == (503, "TOO_MANY_STREAMS")
 
     def streams() -> float:
@@ -353,9 +355,9 @@ def test_streams_are_bounded(
     wait_until(lambda: streams() == 0, SECONDS)
     with gateway.client() as client:
         text = client.get("/metrics").text
-    assert monitoring.value(text, "cards_event_streams_ended_total", reason="client") == 3
+    assert monitoring.value(text, "cards_event_streams_ended_total", reason="client") == 20
     request_labels = {"method": "GET", "route": "/api/v1/events"}
-    assert monitoring.value(text, "cards_api_requests_total", status="200", **request_labels) == 3
+    assert monitoring.value(text, "cards_api_requests_total", status="200", **request_labels) == 20
     # Streams end with their tokens, and all of them with the gateway, which does not wait for them.
     with listening(gateway, Person(uuid4(), seconds=-28).token) as expiring, listening(gateway, ann.token) as listener:
         expiring.wait_for_end()
@@ -366,6 +368,21 @@ def test_streams_are_bounded(
         assert gateway.process.wait(SECONDS) == 0
         assert time.monotonic() - stopped_at < 10, "it waited until its patience was over"
     assert "Exception" not in gateway.log
+
+
+def test_a_user_leaves_streams_to_the_others_of_the_tenant(people_gateway: Gateway, ann: Person, ben: Person) -> None:
+    with ExitStack() as streams:
+        for _ in range(20):
+            streams.enter_context(listening(people_gateway, ann.token))
+        with request(people_gateway, ann.token) as response:
+            assert (response.status, json.loads(response.read())["error"]["code"]) == (429, "RATE_LIMITED")
+        streams.enter_context(listening(people_gateway, ben.token))
+
+    def is_free() -> bool:
+        with request(people_gateway, ann.token) as response:
+            return response.status == 200
+
+    wait_until(is_free, SECONDS)
 
 
 @pytest.mark.parametrize(
