@@ -113,6 +113,10 @@ TOO_DEEP: Final = "Nested too deep."
 ZERO: Final = r"A string can't have the character \u0000."
 SURROGATE: Final = "A string can't have half of a surrogate pair."
 NUMBER: Final = "The number is too large or too precise to be stored."
+TOO_MANY_DIGITS: Final = (
+    "Expected a number of at most 1,000 digits on both sides of the point together."
+    " Round it, or send it as a string. Nothing was stored."
+)
 NOWHERE: Final = "There is nothing at this address."
 NAME: Final = "cards[1].content.name"
 
@@ -184,6 +188,9 @@ BAD_REQUESTS: Final = [
     of_content("surrogate in a key", rb'{"\ud83c": 1}', NAME, f"In a key: {SURROGATE}"),
     of_content("huge exponent", b"1e200000", NAME, NUMBER),
     of_content("tiny exponent", b"1e-20000", NAME, NUMBER),
+    of_content("1,001 digits", b"1e1000", NAME, TOO_MANY_DIGITS),
+    of_content("1,001 digits, a zero", b"0e-1000", NAME, TOO_MANY_DIGITS),
+    of_content("as many digits as can be stored", b'[7, {"x": 1e131071}]', f"{NAME}[1].x", TOO_MANY_DIGITS),
     of_content("exponent beyond all integers", b"1e99999999999999999999", NAME, NUMBER),
     of_content("too many digits", b"1" * 132_000, NAME, NUMBER),
     of_content("arrays nested too deep", b"[" * 20_000 + b"]" * 20_000, "body", TOO_DEEP),
@@ -295,23 +302,25 @@ def test_json_is_taken_under_each_of_its_names(client: httpx.Client, media_type:
 # --- numbers and depths at the edge ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("text", [b"1e15000", b"1" * 10_000, b"-1.5e-300", b"[" * 500 + b"]" * 500])
+@pytest.mark.parametrize("text", [b"1e999", b"-" + b"1" * 1000, b"0." + b"1" * 999, b"[" * 500 + b"]" * 500])
 def test_what_can_be_stored_is_stored(client: httpx.Client, text: bytes) -> None:
     assert client.post(BATCH, content=with_content(text)).status_code == 201
 
 
-@pytest.mark.parametrize("exponent", [16_383, 16_384, 100_000, 131_071, 131_072, 2**31, 2**63, 10**30])
+@pytest.mark.parametrize("exponent", [999, 1000, 16_383, 16_384, 131_071, 131_072, 2**31, 2**63, 10**30])
 @pytest.mark.parametrize("sign", ["", "-"])
 def test_number_is_stored_or_refused_with_its_place(client: httpx.Client, exponent: int, sign: str) -> None:
-    """PostgreSQL's own limits decide: 131,072 digits before the decimal point, 16,383 after it."""
+    """1,000 digits are stored. PostgreSQL has 131,072 before the point and 16,383 after it: more it can't even read."""
     response = client.post(BATCH, content=with_content(f"1e{sign}{exponent}".encode()))
-    if exponent <= (16_383 if sign else 131_071):
+    if exponent == 999:
         assert response.status_code == 201, response.text
-    else:
-        assert (response.status_code, response.json()) == (
-            422,
-            shapes.api_error("VALIDATION_ERROR", CANNOT_STORE, ("cards[1].content.name", NUMBER)),
-        )
+        return
+    is_read = exponent <= (16_383 if sign else 131_071)
+    message, detail = ("Cards[1].content.name is too long.", TOO_MANY_DIGITS) if is_read else (CANNOT_STORE, NUMBER)
+    assert (response.status_code, response.json()) == (
+        422,
+        shapes.api_error("VALIDATION_ERROR", message, (NAME, detail)),
+    )
 
 
 # --- size -----------------------------------------------------------------------------------------------------
@@ -323,9 +332,9 @@ TOO_LARGE: Final = shapes.api_error(
 
 
 def padded(size: int) -> bytes:
-    """A batch with that many bytes."""
-    empty = with_content(b'""')
-    return with_content(b'"' + b"x" * (size - len(empty)) + b'"')
+    """A batch with that many bytes, half of them in each of two cards."""
+    length = size - len(with_content(b'""'))
+    return with_content(b'"' + b"x" * (length // 2) + b'"').replace(b"Acme", b"Acme" + b"y" * (length - length // 2))
 
 
 def test_body_of_the_maximum_size_is_taken(client: httpx.Client) -> None:
@@ -357,6 +366,38 @@ def test_declared_length_is_refused_before_the_body_is_sent(gateway: Gateway, te
     answer = talk(gateway, request(tenant_id, f"Content-Length: {10**12}"))
     assert answer.status == 413
     assert json.loads(answer.body) == TOO_LARGE
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param(b'"' + b"x" * 7_999_989 + b'"', id="one byte too many"),
+        pytest.param(b"[" + b"1e999, " * 10_000 + b"0]", id="short numbers that are long written out"),
+    ],
+)
+def test_card_that_is_too_long_written_out_is_refused(
+    client: httpx.Client, shared_database: Database, tenant_id: UUID, text: bytes
+) -> None:
+    content = b'{"name": ' + text + b"}"
+    kept = client.post("/api/v1/cards", json=CARD).json()
+    detail = (
+        "Expected at most 8,000,000 bytes of JSON text, with its numbers written out. Divide it. Nothing was stored."
+    )
+    for response, field in (
+        (client.post(BATCH, content=with_content(text)), "cards[1].content"),
+        (client.post("/api/v1/cards", content=b'{"card_type": "voice", "content": ' + content + b"}"), "content"),
+        (client.patch(f"/api/v1/cards/{kept['card_id']}", content=b'{"content": ' + content + b"}"), "content"),
+    ):
+        message = f"{field[0].upper()}{field[1:]} is too large."
+        expected = shapes.api_error("PAYLOAD_TOO_LARGE", message, (field, detail))
+        assert (response.status_code, response.json()) == (413, expected)
+    assert row_counts(shared_database, tenant_id) == EMPTY | {"cards": 1}
+
+
+def test_batch_of_numbers_that_are_never_written_out_is_refused(client: httpx.Client) -> None:
+    response = client.post(BATCH, content=with_content(b"[" + b"1e999, " * 100_000 + b"0]"))
+    assert response.status_code == 413
+    assert response.json()["error"]["details"][0]["field"] == "cards"
 
 
 def test_maximum_size_is_a_setting(

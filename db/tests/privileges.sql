@@ -70,7 +70,8 @@ select set_eq(
         and (pg_proc.proargnames [1] = 'tenant_id' and pg_proc.proargtypes [0] = 'uuid'::regtype) is not true
     $$,
     array[
-        'announcement_secret', 'as_csv', 'begin_login', 'begin_registration', 'catalog', 'catalog_version', 'get_health'
+        'announcement_secret', 'as_csv', 'begin_login', 'begin_registration', 'catalog', 'catalog_version',
+        'check_argument', 'get_health'
     ],
     'every function of api takes the tenant first, save for these: they look at no tenant''s rows'
 );
@@ -82,7 +83,7 @@ select set_eq(
         pg_proc.pronamespace = 'api'::regnamespace
         and (pg_proc.prorettype <> 'api.reply'::regtype or pg_proc.proretset)
     $$,
-    array['announcement_secret', 'as_csv', 'catalog', 'catalog_version', 'get_health'],
+    array['announcement_secret', 'as_csv', 'catalog', 'catalog_version', 'check_argument', 'get_health'],
     'every function of api answers one api.reply, save for these, which are no product functions'
 );
 select is_empty(

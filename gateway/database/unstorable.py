@@ -5,6 +5,7 @@ Used only after a refusal: the database decides, this names the place.
 
 import json
 import re
+from decimal import Decimal
 from typing import Any, Final
 
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
@@ -45,10 +46,17 @@ def unstorable(body: bytes) -> tuple[str, str] | None:
     return None
 
 
+def _digits(number: str) -> int:
+    """The digits of a number as the database writes it, on both sides of the point."""
+    decimal = Decimal(number)
+    scale = -int(decimal.as_tuple().exponent)
+    return max(decimal.adjusted() + 1 if decimal else 1, 1) + max(scale, 0)
+
+
 def _reason(value: Any) -> str | None:
     if isinstance(value, _Number):
         exponent = _EXPONENT.search(value)
-        if len(value) > 16_000 or (exponent is not None and abs(int(exponent[1])) > 16_000):
+        if len(value) > 16_000 or (exponent is not None and abs(int(exponent[1])) > 16_000) or _digits(value) > 1000:
             return "The number is too large or too precise to be stored."
     elif isinstance(value, str):
         if "\x00" in value:

@@ -6,6 +6,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from gateway.database.statement import Reply
+from gateway.database.unstorable import unstorable
 from gateway.errors import invalid
 from gateway.handlers.call import Handler, HandlerRequest
 from gateway.schemas.resources import CreateIntegration, UpdateIntegration
@@ -77,6 +78,8 @@ class Integrations:
         secret = msgspec.json.encode(settings)
         if len(secret) > MAXIMUM_BYTES:
             raise invalid("settings", f"Expected at most {MAXIMUM_BYTES} bytes, got {len(secret)}.")
+        if (found := unstorable(secret)) is not None:
+            raise invalid(f"settings.{found[0]}", found[1])
         encrypted = self._encryptor.encrypt(request.identity.owner, secret)
         return {"encrypted_settings": encrypted, "setting_names": sorted(settings)}
 

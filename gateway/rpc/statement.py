@@ -217,6 +217,9 @@ def _value(parameter: Parameter, placeholder: str, *, is_json: bool) -> str:
     kind = parameter.type
     if parameter.name == "" and kind.base == "bytea":
         return f"{placeholder}::{kind.name}"
+    checked = f"api.check_argument({_literal(parameter.name or 'body')}, {placeholder}::text::jsonb)"
+    if kind.base == "jsonb":
+        return f"{checked}::{kind.name}"
     if not is_json or kind.kind == "json":
         return f"{placeholder}::text::{kind.name}"
     if kind.kind == "scalar":
@@ -224,8 +227,12 @@ def _value(parameter: Parameter, placeholder: str, *, is_json: bool) -> str:
     # PostgreSQL itself turns arrays and objects into arrays and rows, and their names into columns.
     return (
         "(select argument.value from json_to_record(json_build_object('value', "
-        f"{placeholder}::text::json)) as argument (value {kind.name}))"
+        f"{placeholder}::text::json)) as argument (value {kind.name}) where {checked} is not null)"
     )
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
 
 
 def _quoted(name: str) -> str:

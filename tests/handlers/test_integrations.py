@@ -21,6 +21,7 @@ SIGNING_SECRET: Final = f"whsec_{base64.b64encode(bytes(range(32))).decode()}"
 KEY_EXPECTED: Final = "Expected whsec_ and 24 to 64 bytes in base64, as `openssl rand -base64 32` prints."
 SCHEME: Final = "Expected a URL that begins with https:// or http://."
 USER: Final = "Expected a URL without a user and password: put them in separate settings."
+NUMBER: Final = "The number is too large or too precise to be stored."
 INSIDE: Final = "Expected a public address."
 INTEGRATIONS: Final = "/api/v1/integrations"
 CHANNELS: Final = 'Expected an array of "push" and "email".'
@@ -62,16 +63,17 @@ def test_an_integration_says_which_notifications_it_wants(user: httpx.Client) ->
         ("webhook", {**RECEIVER, "notifications": "push"}, "settings.notifications", CHANNELS),
         ("webhook", {**RECEIVER, "notifications": None}, "settings.notifications", CHANNELS),
         ("crm", {"url": "https://user:hunter2hunter2@crm.example/"}, "settings.url", USER),
+        ("crm", {"limits": [1, msgspec.Raw(b"1e1000")]}, "settings.limits[1]", NUMBER),
     ],
 )
 def test_settings_that_lead_nowhere_are_refused(
     user: httpx.Client, provider: str, settings: dict[str, Any], field: str, message: str
 ) -> None:
     made = user.post(INTEGRATIONS, json={"provider": "crm", "settings": {"secret": 5}}).json()["data"]
-    body = {"provider": provider, "settings": settings}
+    body = msgspec.json.encode({"provider": provider, "settings": settings})
     for response in (
-        user.post(INTEGRATIONS, json=body),
-        user.patch(f"{INTEGRATIONS}/{made['id']}", json=body),
+        user.post(INTEGRATIONS, content=body),
+        user.patch(f"{INTEGRATIONS}/{made['id']}", content=body),
     ):
         assert response.status_code == 422
         [detail] = response.json()["error"]["details"]

@@ -6,6 +6,11 @@ import httpx
 import pytest
 from support.rpc import assert_refused
 
+TOO_MANY_DIGITS = (
+    "Expected a number of at most 1,000 digits on both sides of the point together.",
+    "Round it, or send it as a string. Nothing was stored.",
+)
+
 
 @pytest.mark.parametrize(
     ("query", "answer"),
@@ -162,6 +167,25 @@ def test_bad_bodies_are_400(
 ) -> None:
     response = rpc.post(path, content=body, headers={"Content-Type": content_type})
     assert (response.status_code, response.json()["code"], response.json()["message"]) == (400, code, message)
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "place"),
+    [
+        pytest.param("echo_jsonb", b'{"document": {"a": [0, 1e1000]}}', "document.a[1]", id="json"),
+        pytest.param("average", b'{"numbers": [1, 0e-1000]}', "numbers[1]", id="an array"),
+        pytest.param("take_jsonb", b'{"a": 1e131071}', "body.a", id="a whole body"),
+    ],
+)
+def test_numbers_that_are_long_written_out_are_refused(rpc: httpx.Client, path: str, body: bytes, place: str) -> None:
+    response = rpc.post(path, content=body, headers={"Content-Type": "application/json"})
+    assert_refused(response, 422, "PT422", f"{place} is too long", *TOO_MANY_DIGITS)
+
+
+def test_json_in_a_query_is_checked_too(rpc: httpx.Client) -> None:
+    response = rpc.get("echo_jsonb", params={"document": '{"a": 1e1000}'})
+    assert_refused(response, 422, "PT422", "document.a is too long", *TOO_MANY_DIGITS)
+    assert rpc.get("echo_jsonb", params={"document": '{"a": 1e999}'}).status_code == 200
 
 
 def test_what_is_nested_too_deep_is_400(rpc: httpx.Client) -> None:

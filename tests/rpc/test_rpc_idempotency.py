@@ -34,6 +34,11 @@ def test_any_function_with_a_key_runs_once(rpc: httpx.Client, tenant_id: UUID, r
     assert (theirs.json(), theirs.headers["x-idempotency-cache"]) == ([{"notes": 2, "taken": 1}], "MISS")
 
 
+def test_a_number_that_is_long_written_out_is_refused_before_the_key_is_claimed(rpc: httpx.Client) -> None:
+    response = rpc.post("count_up", content=b'{"step": 1e100000}', headers={"Idempotency-Key": "long"})
+    assert (response.status_code, response.json()["message"]) == (422, "step is too long")
+
+
 @pytest.mark.usefixtures("no_notes")
 def test_equal_keys_of_two_users_are_different(rpc_gateway: Gateway, tenant_id: UUID) -> None:
     for _ in range(2):

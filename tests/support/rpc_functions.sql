@@ -26,6 +26,7 @@ create function api.other_color(color api.color) returns api.color
 language sql immutable as $$ select case color when 'red' then 'green' else 'red' end::api.color $$;
 create function api.span(low integer, high integer) returns int4range language sql immutable as 'select int4range(low, high)';
 create function api.total(numbers integer []) returns bigint language sql immutable as 'select sum(n) from unnest(numbers) as n';
+create function api.average(numbers numeric []) returns numeric language sql immutable as 'select avg(n) from unnest(numbers) as n';
 create function api.join_words(variadic words text []) returns text language sql immutable as $$ select array_to_string(words, '-') $$;
 create function api.first_words(n integer) returns text []
 language sql immutable as $$ select (array['one', 'two', 'three'])[:n] $$;
@@ -48,6 +49,7 @@ create function api.echo_json(document json) returns json language sql immutable
 create function api.echo_jsonb(document jsonb default null, label text default null) returns jsonb
 language sql immutable as $$ select jsonb_build_object('document', document, 'label', label) $$;
 create function api.take_json(json) returns json language sql immutable as 'select $1';
+create function api.take_jsonb(jsonb) returns jsonb language sql immutable as 'select $1';
 create function api.take_text(text) returns text language sql immutable as 'select upper($1)';
 create function api.take_bytes(bytea) returns integer language sql immutable as 'select length($1)';
 create function api.moment() returns timestamptz language sql stable as $$ select '2026-01-31 12:00+00'::timestamptz $$;

@@ -1,6 +1,7 @@
 -- Refuses a batch of cards that can't be stored, before anything is written.
---   cards   what the caller sent as cards
+--   cards   what the caller sent as cards, passed by app.check_json
 -- Errors: PT422 validation_error, the column naming the first place that is wrong, such as cards[3].card_type.
+-- PT413 payload_too_large, a content is longer than app.check_json lets it be.
 create or replace function app.check_cards(cards jsonb)
 returns void
 language plpgsql
@@ -21,36 +22,32 @@ begin
     else
         select
             format('cards[%s]%s', entry.position - 1, fault.field),
-            fault.message
+            case fault.field
+                when '.card_type' then format('Expected one of %s.', array_to_string(app.card_types(), ', '))
+                when '.created_by' then 'Expected a string of at most 255 characters.'
+                when '.source_session_id' then 'Expected a UUID.'
+                else 'Expected an object.'
+            end
         into _field, _message
         from jsonb_array_elements(check_cards.cards) with ordinality as entry (card, position)
         cross join lateral (
-            values
-            ('', 'Expected an object.', jsonb_typeof(entry.card) = 'object'),
-            (
-                '.card_type',
-                format('Expected one of %s.', array_to_string(app.card_types(), ', ')),
-                entry.card ->> 'card_type' = any(app.card_types())
-            ),
-            ('.content', 'Expected an object.', jsonb_typeof(entry.card -> 'content') = 'object'),
-            (
-                '.created_by',
-                'Expected a string of at most 255 characters.',
-                coalesce(entry.card -> 'created_by', 'null') = 'null'
-                or (jsonb_typeof(entry.card -> 'created_by') = 'string' and length(entry.card ->> 'created_by') <= 255)
-            ),
-            (
-                '.source_session_id',
-                'Expected a UUID.',
-                coalesce(entry.card -> 'source_session_id', 'null') = 'null'
-                or (
-                    jsonb_typeof(entry.card -> 'source_session_id') = 'string'
-                    and entry.card ->> 'source_session_id' ~* '^[0-9a-f]{8}-?([0-9a-f]{4}-?){3}[0-9a-f]{12}$'
-                )
-            )
-        ) as fault (field, message, is_right)
-        where fault.is_right is not true
-        order by entry.position, fault.field
+            select
+                case
+                    when jsonb_typeof(entry.card) <> 'object' then ''
+                    when (entry.card ->> 'card_type' = any(app.card_types())) is not true then '.card_type'
+                    when jsonb_typeof(entry.card -> 'content') is distinct from 'object' then '.content'
+                    when
+                        coalesce(jsonb_typeof(entry.card -> 'created_by'), 'null') not in ('null', 'string')
+                        or length(entry.card ->> 'created_by') > 255
+                        then '.created_by'
+                    when
+                        coalesce(jsonb_typeof(entry.card -> 'source_session_id'), 'null') not in ('null', 'string')
+                        or entry.card ->> 'source_session_id' !~* '^[0-9a-f]{8}-?([0-9a-f]{4}-?){3}[0-9a-f]{12}$'
+                        then '.source_session_id'
+                end as field
+        ) as fault
+        where fault.field is not null
+        order by entry.position
         limit 1;
     end if;
 
@@ -63,12 +60,17 @@ begin
             column = _field,
             constraint = 'validation_error';
     end if;
+
+    -- A smaller one can't be too long: see app.check_json.
+    perform app.check_json(format('cards[%s].content', entry.position - 1), entry.card -> 'content')
+    from jsonb_array_elements(check_cards.cards) with ordinality as entry (card, position)
+    where pg_column_size(entry.card) > 95000;
 end;
 $$;
 
 comment on function app.check_cards(jsonb) is
 $$Refuses a batch of cards that can't be stored.
 
-PT422: the first place that is wrong, named by the error's column.$$;
+PT422: the first place that is wrong, named by the error's column. PT413: a content is too long.$$;
 revoke all on function app.check_cards(jsonb) from public;
 grant execute on function app.check_cards(jsonb) to cardbase_api;

@@ -8,7 +8,8 @@
 --   idempotency_ttl_hours   how long the key is remembered
 -- Returns the card + created, and its ETag as a header: 201, or 200 and created false when an active card of the type
 -- has this content.
--- Errors: PT422 validation_error, PT422 idempotency_key_reused, PT409 idempotency_in_progress (after 2 s).
+-- Errors: PT422 validation_error, PT422 idempotency_key_reused, PT409 idempotency_in_progress (after 2 s),
+-- PT413 payload_too_large: the content is longer than 8,000,000 bytes of JSON text.
 create or replace function api.create_card(
     tenant_id uuid,
     card_type text,
@@ -33,6 +34,7 @@ declare
     _etag text;
 begin
     perform set_config('app.current_tenant_id', create_card.tenant_id::text, true);
+    perform app.check_json('content', create_card.content);
 
     if create_card.idempotency_key is not null then
         _fingerprint := app.request_fingerprint(
@@ -103,7 +105,7 @@ Returns it with created, and its ETag: 201 when it is new, 200 when an active ca
 idempotency key the same request again returns the first reply, and does nothing.
 
 PT422: a field is not valid, or the key was used for another request. PT409: a request with this key is still running
-after 2 seconds.$$;
+after 2 seconds. PT413: the content is longer than 8,000,000 bytes of JSON text.$$;
 alter function api.create_card(uuid, text, jsonb, uuid, text, text, integer) owner to cardbase_api;
 revoke all on function api.create_card(uuid, text, jsonb, uuid, text, text, integer) from public;
 grant execute on function api.create_card(uuid, text, jsonb, uuid, text, text, integer)

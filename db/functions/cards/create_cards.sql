@@ -7,7 +7,8 @@
 --   idempotency_ttl_hours   how long the key is remembered
 -- Returns {"cards": [card + created], "created_count", "existing_count"} in the order sent: 201 when any card was
 -- created, else 200. A card whose content an active card of its type has is that card, with created false.
--- Errors: PT422 validation_error, PT422 idempotency_key_reused, PT409 idempotency_in_progress (after 2 s).
+-- Errors: PT422 validation_error, PT422 idempotency_key_reused, PT409 idempotency_in_progress (after 2 s),
+-- PT413 payload_too_large: a content is longer than 8,000,000 bytes of JSON text, or all cards than 64,000,000.
 create or replace function api.create_cards(
     tenant_id uuid,
     cards jsonb,
@@ -29,6 +30,7 @@ declare
     _stored record;
 begin
     perform set_config('app.current_tenant_id', create_cards.tenant_id::text, true);
+    perform app.check_json('cards', create_cards.cards, 64000000);
 
     if create_cards.idempotency_key is not null then
         _fingerprint := app.request_fingerprint(
@@ -86,8 +88,8 @@ and existing_count: 201 when any card was created, else 200. A card whose conten
 card, with created false. With an idempotency key the same request again returns the first reply, and does
 nothing.
 
-PT422: a card is not valid, or the key was used for another request. PT409: a request with this key is still at
-work after 2 seconds.$$;
+PT422: a card is not valid, or the key was used for another request. PT409: a request with this key is still running
+after 2 seconds. PT413: a content is longer than 8,000,000 bytes of JSON text.$$;
 alter function api.create_cards(uuid, jsonb, uuid, text, text, integer) owner to cardbase_api;
 revoke all on function api.create_cards(uuid, jsonb, uuid, text, text, integer) from public;
 grant execute on function api.create_cards(uuid, jsonb, uuid, text, text, integer)

@@ -63,6 +63,7 @@ begin
         perform app.check_choice('card_type', list_cards.card_type, app.card_types());
     end if;
     if list_cards.contains is not null then
+        perform app.check_json('contains', list_cards.contains);
         perform app.check_object('contains', list_cards.contains);
     end if;
     if list_cards.count is not null then

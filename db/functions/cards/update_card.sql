@@ -6,8 +6,8 @@
 --   if_match            change only a card of these ETags' versions, or * for any; null: no condition
 -- Returns 200 with the card, and its new ETag as a header. An update that changes nothing leaves version and
 -- updated_at as they were; a changed usage is not a changed card (see app.lock_card).
--- Errors: PT404 card_not_found, PT412 precondition_failed, PT422 validation_error, PT409 duplicate_card: an active card
--- of the type has this content, and detail names it.
+-- Errors: PT404 card_not_found, PT412 precondition_failed, PT422 validation_error, PT413 payload_too_large, PT409
+-- duplicate_card: an active card of the type has this content, and detail names it.
 --
 -- The unique key of active cards decides, not a look beforehand: an update that meets a key which another transaction
 -- is writing waits for its end. Two concurrent updates that swap the contents of two cards may deadlock: 40P01, and
@@ -37,6 +37,7 @@ begin
     perform set_config('app.current_tenant_id', update_card.tenant_id::text, true);
 
     if update_card.content is not null then
+        perform app.check_json('content', update_card.content);
         perform app.check_object('content', update_card.content);
     end if;
 
@@ -112,7 +113,8 @@ What is left out stays as it was; content is replaced as a whole. An update that
 updated_at alone.
 
 PT404: the tenant has no such card, or it was deleted. PT409: another active card of the type has this content; detail
-names it. PT412: if_match is given and the card has changed. PT422: content is not an object.$$;
+names it. PT412: if_match is given and the card has changed. PT422: content is not an object.
+PT413: it is longer than 8,000,000 bytes of JSON text.$$;
 alter function api.update_card(uuid, uuid, jsonb, uuid, text) owner to cardbase_api;
 revoke all on function api.update_card(uuid, uuid, jsonb, uuid, text) from public;
 grant execute on function api.update_card(uuid, uuid, jsonb, uuid, text) to cardbase_gateway, cardbase_service;

@@ -7,7 +7,7 @@
 --   request           everything that makes two requests for it the same
 -- Returns the stored reply with the header X-Idempotency-Cache: HIT; or a row of nulls: the caller does the work, in
 -- this transaction, and calls api.remember_request.
--- Errors: as app.claim_idempotency_key.
+-- Errors: as app.check_json and app.claim_idempotency_key.
 create or replace function api.claim_request(
     tenant_id uuid,
     user_id uuid,
@@ -23,6 +23,9 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
     perform set_config('app.current_tenant_id', claim_request.tenant_id::text, true);
+    -- Over /rpc it is an array, and the arguments are its first part.
+    perform app.check_json('', part.value, 64000000)
+    from jsonb_array_elements(jsonb_path_query_array(claim_request.request, 'lax $[*]')) as part (value);
 
     return app.claim_idempotency_key(
         claim_request.tenant_id,

@@ -25,6 +25,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
     perform set_config('app.current_tenant_id', remember_request.tenant_id::text, true);
+    perform app.check_json('', remember_request.request, 64000000);
 
     return app.remember_reply(
         remember_request.tenant_id,

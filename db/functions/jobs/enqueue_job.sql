@@ -41,6 +41,7 @@ declare
     _reply api.reply;
 begin
     perform app.set_optional_caller(enqueue_job.tenant_id, enqueue_job.user_id);
+    perform app.check_json('arguments', _arguments);
 
     if _key is not null then
         _fingerprint := app.request_fingerprint(

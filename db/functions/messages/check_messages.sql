@@ -67,6 +67,11 @@ begin
             column = _field,
             constraint = 'validation_error';
     end if;
+
+    -- A smaller one can't be too long: see app.check_json.
+    perform app.check_json(format('%s[%s].metadata', check_messages.field, entry.position - 1), entry.message -> 'metadata')
+    from jsonb_array_elements(check_messages.messages) with ordinality as entry (message, position)
+    where pg_column_size(entry.message) > 95000;
 end;
 $$;
 

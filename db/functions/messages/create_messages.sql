@@ -48,6 +48,8 @@ declare
     _reply api.reply;
 begin
     perform app.set_caller(create_messages.tenant_id, create_messages.user_id);
+    perform app.check_json('metadata', create_messages.metadata);
+    perform app.check_json('messages', create_messages.messages, 64000000);
 
     if _key is not null then
         _fingerprint := app.request_fingerprint(

@@ -18,6 +18,9 @@ declare
     _column text;
     _constraint text;
 begin
+    -- The only jsonb column of these tables.
+    perform app.check_json('metadata', _fields -> 'metadata');
+
     select string_agg(format(', %I', field.name), '')
     into _columns
     from jsonb_object_keys(_fields) as field (name);

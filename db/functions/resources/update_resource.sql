@@ -24,6 +24,9 @@ declare
     _column text;
     _constraint text;
 begin
+    -- The only jsonb column of these tables.
+    perform app.check_json('metadata', _fields -> 'metadata');
+
     select string_agg(format('%1$I = given.%1$I, ', field.name), '')
     into _changes
     from jsonb_object_keys(_fields) as field (name);
