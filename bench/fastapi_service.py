@@ -43,12 +43,13 @@ TOTAL: Final = """
 """
 FIND_KEY: Final = """
     select fingerprint, status, body from app.idempotency_store
-    where tenant_id = $1 and idempotency_key = $2 and expires_at > now()
+    where tenant_id = $1 and owner_id = '00000000-0000-0000-0000-000000000000' and idempotency_key = $2
+    and expires_at > now()
 """
 STORE_KEY: Final = """
     insert into app.idempotency_store (tenant_id, idempotency_key, fingerprint, status, body, expires_at)
     values ($1, $2, $3, $4, $5, now() + interval '24 hours')
-    on conflict (tenant_id, idempotency_key) do update
+    on conflict (tenant_id, owner_id, idempotency_key) do update
     set fingerprint = excluded.fingerprint, status = excluded.status, body = excluded.body,
         created_at = excluded.created_at, expires_at = excluded.expires_at
 """

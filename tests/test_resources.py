@@ -1,6 +1,7 @@
 """What a user owns over HTTP: memories, conversations, messages, tasks, integrations."""
 
 import asyncio
+import hashlib
 import json
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
@@ -430,6 +431,26 @@ def test_two_users_equal_keys_never_meet(user_client: Callable[..., httpx.Client
     for client in (user_client(), user_client()):
         path = f"{CONVERSATIONS}/{create(client, CONVERSATIONS, {})['id']}/messages"
         response = client.post(path, json={"role": "user", "content": "x"}, headers={"Idempotency-Key": "key"})
+        assert (response.status_code, response.headers["x-idempotency-cache"]) == (201, "MISS")
+
+
+@pytest.mark.parametrize("is_user_first", [True, False])
+def test_no_key_of_a_tenants_is_taken_for_a_users(
+    user_client: Callable[..., httpx.Client], is_user_first: bool
+) -> None:
+    """Whatever the tenant sends: its key may look like a user's key that is stored, or that was stored once."""
+    user_id = uuid4()
+    owner, stranger = user_client(user_id=user_id), user_client()
+    messages = f"{CONVERSATIONS}/{create(owner, CONVERSATIONS, {})['id']}/messages"
+    digest = hashlib.sha256(b"key").hexdigest()
+    keys = [(stranger, digest), (stranger, f"user:{user_id}:{digest}"), (stranger, f"{user_id}:{digest}")]
+    keys.insert(0 if is_user_first else 3, (owner, "key"))
+    for client, key in keys:
+        path, body = {
+            owner: (messages, {"role": "user", "content": "x"}),
+            stranger: ("/api/v1/cards", {"card_type": "voice", "content": {"key": key}}),
+        }[client]
+        response = client.post(path, json=body, headers={"Idempotency-Key": key})
         assert (response.status_code, response.headers["x-idempotency-cache"]) == (201, "MISS")
 
 

@@ -16,5 +16,5 @@ using (expires_at <= now());
 revoke all on table app.idempotency_store from public;
 grant select, insert, update on table app.idempotency_store to cardbase_api;
 -- "for update skip locked" needs the right to update one column.
-grant select (tenant_id, idempotency_key, expires_at), update (expires_at), delete
+grant select (tenant_id, owner_id, idempotency_key, expires_at), update (expires_at), delete
 on table app.idempotency_store to cardbase_maintenance;

@@ -1,6 +1,6 @@
 begin;
 \ir helpers/tests.psql
-select plan(21);
+select plan(24);
 
 insert into app.idempotency_store (
     tenant_id, idempotency_key, fingerprint, status, headers, body, created_at, expires_at
@@ -46,6 +46,16 @@ values
     '2026-01-02',
     'infinity'
 );
+insert into app.idempotency_store (tenant_id, owner_id, idempotency_key, fingerprint, status, body, expires_at)
+values (
+    'aaaaaaaa-0000-0000-0000-000000000000',
+    'aaaaaaaa-0000-0000-0000-00000000000a',
+    encode(sha256('users'), 'hex'),
+    '\x01',
+    201,
+    '{"n": 3}',
+    'infinity'
+);
 create temporary table stored_before as
 select stored.*
 from app.idempotency_store as stored
@@ -81,6 +91,27 @@ select is(
 );
 select is((select count(*) from held), 2::bigint, 'two tenants'' equal keys are held apart');
 
+select is(
+    app.claim_idempotency_key(
+        'aaaaaaaa-0000-0000-0000-000000000000', 'stored', '\x02', 'aaaaaaaa-0000-0000-0000-00000000000a'
+    ),
+    row(null, null, null, null)::api.reply,
+    'a user''s key is not the tenant''s'
+);
+select is(
+    app.claim_idempotency_key(
+        'aaaaaaaa-0000-0000-0000-000000000000', 'users', '\x01', 'aaaaaaaa-0000-0000-0000-00000000000a'
+    ),
+    row(201, '{"X-Idempotency-Cache": "HIT"}', '{"n": 3}', null)::api.reply,
+    'a user''s key is found again'
+);
+select is(
+    app.claim_idempotency_key(
+        'aaaaaaaa-0000-0000-0000-000000000000', encode(sha256('users'), 'hex'), '\x02'
+    ),
+    row(null, null, null, null)::api.reply,
+    'a tenant''s key is not a user''s, whatever it looks like'
+);
 select is(
     app.claim_idempotency_key('aaaaaaaa-0000-0000-0000-000000000000', 'stored', '\x01'),
     row(201, '{"X-Other": "kept", "X-Idempotency-Cache": "HIT"}', '{"n": 1}', null)::api.reply,

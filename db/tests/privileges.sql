@@ -807,7 +807,7 @@ select set_eq(
     ('refresh_tokens', 'cardbase_maintenance', 'UPDATE', 'expires_at'),
     ('card_usage', 'cardbase_maintenance', 'SELECT', 'card_id, tenant_id, usage_id, used_at'),
     ('card_usage', 'cardbase_maintenance', 'UPDATE', 'used_at'),
-    ('idempotency_store', 'cardbase_maintenance', 'SELECT', 'expires_at, idempotency_key, tenant_id'),
+    ('idempotency_store', 'cardbase_maintenance', 'SELECT', 'expires_at, idempotency_key, owner_id, tenant_id'),
     ('idempotency_store', 'cardbase_maintenance', 'UPDATE', 'expires_at')
     $$,
     'who may do what with single columns is on this list'

@@ -1,6 +1,6 @@
 begin;
 \ir helpers/tests.psql
-select plan(18);
+select plan(20);
 
 insert into app.idempotency_store (
     tenant_id, idempotency_key, fingerprint, status, headers, body, created_at, expires_at
@@ -67,8 +67,30 @@ select lives_ok(
     $$,
     'any number of hours is taken'
 );
+select lives_ok(
+    $$
+    select app.remember_reply(
+        'aaaaaaaa-0000-0000-0000-000000000000',
+        'stored',
+        '\x02',
+        24,
+        row(201, null, '{}', null)::api.reply,
+        'aaaaaaaa-0000-0000-0000-00000000000a'
+    )
+    $$,
+    'a user may have the tenant''s key'
+);
 reset role;
 
+select is(
+    (
+        select stored.idempotency_key
+        from stored
+        where stored.owner_id = 'aaaaaaaa-0000-0000-0000-00000000000a'
+    ),
+    encode(sha256('stored'), 'hex'),
+    'a user''s key is stored as its SHA-256, under the user'
+);
 select is(
     (
         select row(stored.fingerprint, stored.status, stored.headers, stored.body)
@@ -161,7 +183,7 @@ select results_eq(
     $$ values ('both', '{"n": 1}'::jsonb) $$,
     'the other tenant''s keys are as they were'
 );
-select is((select count(*) from stored), 9::bigint, 'each reply is one row');
+select is((select count(*) from stored), 10::bigint, 'each reply is one row');
 
 select * from finish();
 rollback;

@@ -10,6 +10,7 @@ from typing import Self
 from uuid import UUID
 
 import httpx
+from support import REPOSITORY
 from support.gateways import Gateway, run_cardbase, wait_until
 from support.servers import Database
 
@@ -175,3 +176,36 @@ def test_pending_put_off_and_running_jobs_are_carried_over_from_pgqueuer(
     )
     assert empty_database.execute("select app.recover_jobs()", user="cardbase_worker") == "1"
     assert empty_database.execute(TAKE, user="cardbase_worker") == "4:3"
+
+
+OLD_KEYS = """
+update app.idempotency_store set idempotency_key = concat_ws(':', 'user', owner_id, idempotency_key)
+where owner_id <> '00000000-0000-0000-0000-000000000000';
+alter table app.idempotency_store drop constraint idempotency_store_pkey;
+alter table app.idempotency_store add constraint idempotency_store_pkey primary key (tenant_id, idempotency_key);
+alter table app.idempotency_store drop column owner_id cascade;
+create function app.claim_idempotency_key(uuid, text, bytea) returns void language sql as '';
+create function app.remember_reply(uuid, text, bytea, integer, api.reply) returns void language sql as '';
+create function app.user_idempotency_key(uuid, text) returns void language sql as '';
+"""
+"""Makes the store of idempotency keys what it was before migration 0019."""
+
+
+def test_idempotency_keys_of_tenants_and_users_are_kept(database: Database, tenant_id: UUID) -> None:
+    user_id = "aaaaaaaa-0000-0000-0000-00000000000a"
+    owners_and_keys = [("null", "k"), (f"'{user_id}'", "k"), ("null", "user:k"), ("null", f"user:{user_id}:k")]
+    for number, (owner, key) in enumerate(owners_and_keys):
+        database.execute(
+            f"select api.remember_request('{tenant_id}', {owner}, '{key}', 'f', '[]', 24, 1, 1, '{number}')"
+        )
+    database.execute(OLD_KEYS)
+    assert f"user:{user_id}:k" in database.execute("select idempotency_key from app.idempotency_store")
+
+    database.execute((REPOSITORY / "db/migrations/0019_idempotency_owners.sql").read_text())
+
+    for number, (owner, key) in enumerate(owners_and_keys):
+        claim = f"select body from api.claim_request('{tenant_id}', {owner}, '{key}', 'f', '[]')"
+        assert database.execute(claim) == str(number)
+    stranger = "aaaaaaaa-0000-0000-0000-00000000000b"
+    claim = f"select status is null from api.claim_request('{tenant_id}', '{stranger}', 'k', 'f', '[]')"
+    assert database.execute(claim) == "t"

@@ -1,8 +1,9 @@
--- Makes the running transaction the only one with a tenant's idempotency key, or returns the reply that an earlier
--- request with that key got.
+-- Makes the running transaction the only one with an idempotency key, or returns the reply that an earlier request with
+-- that key got.
 --   tenant_id         the tenant, already set in the transaction
 --   idempotency_key   1 to 255 characters
 --   fingerprint       app.request_fingerprint of the request
+--   user_id           the user whose key it is; null: it is the tenant's. Equal keys of two owners never meet
 -- Returns the stored reply with the header X-Idempotency-Cache: HIT; or a row of nulls: the caller now holds the key
 -- until its transaction ends, does the work, and calls app.remember_reply.
 -- Errors: PT422 validation_error; PT422 idempotency_key_reused, the key was used for another request;
@@ -12,7 +13,12 @@
 -- The lock comes first, then the look: whoever held the key has committed or failed by then, and the look's snapshot is
 -- newer than that. A failed request leaves nothing behind. The lock is 64 bits of a hash; two keys that share them only
 -- wait for each other.
-create or replace function app.claim_idempotency_key(tenant_id uuid, idempotency_key text, fingerprint bytea)
+create or replace function app.claim_idempotency_key(
+    tenant_id uuid,
+    idempotency_key text,
+    fingerprint bytea,
+    user_id uuid default null
+)
 returns api.reply
 language plpgsql
 volatile
@@ -20,7 +26,8 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     _key constant text := app.normal_idempotency_key(claim_idempotency_key.idempotency_key);
-    _lock constant bigint := hashtextextended(claim_idempotency_key.tenant_id::text || _key, 0);
+    _owner_id constant uuid := coalesce(claim_idempotency_key.user_id, '00000000-0000-0000-0000-000000000000');
+    _lock constant bigint := hashtextextended(concat(claim_idempotency_key.tenant_id, _owner_id, _key), 0);
     _lock_timeout text;
     _fingerprint bytea;
     _reply api.reply;
@@ -65,7 +72,8 @@ begin
     from app.idempotency_store as stored
     where
         stored.tenant_id = claim_idempotency_key.tenant_id
-        and stored.idempotency_key = _key
+        and stored.owner_id = _owner_id
+        and stored.idempotency_key = app.stored_idempotency_key(claim_idempotency_key.user_id, _key)
         and stored.expires_at > clock_timestamp();
 
     if _fingerprint <> claim_idempotency_key.fingerprint then
@@ -82,10 +90,10 @@ begin
 end;
 $$;
 
-comment on function app.claim_idempotency_key(uuid, text, bytea) is
-$$Claims a tenant's idempotency key for the running transaction, or returns the reply to its first request.
+comment on function app.claim_idempotency_key(uuid, text, bytea, uuid) is
+$$Claims an idempotency key for the running transaction, or returns the reply to its first request.
 
 PT422: the key is not valid, or was used for another request. PT409: a request with it is still running after
 2 seconds.$$;
-revoke all on function app.claim_idempotency_key(uuid, text, bytea) from public;
-grant execute on function app.claim_idempotency_key(uuid, text, bytea) to cardbase_api;
+revoke all on function app.claim_idempotency_key(uuid, text, bytea, uuid) from public;
+grant execute on function app.claim_idempotency_key(uuid, text, bytea, uuid) to cardbase_api;

@@ -1,4 +1,4 @@
--- Makes the running transaction the only one with a tenant's idempotency key, or returns the reply that an earlier
+-- Makes the running transaction the only one with an idempotency key, or returns the reply that an earlier
 -- request with that key got: for functions that take the key but leave storing it to their caller.
 --   tenant_id         the tenant; set in the transaction here
 --   user_id           the user whose key it is; null: it is the tenant's
@@ -29,14 +29,15 @@ begin
 
     return app.claim_idempotency_key(
         claim_request.tenant_id,
-        app.user_idempotency_key(claim_request.user_id, claim_request.idempotency_key),
-        app.request_fingerprint(claim_request.function_name, claim_request.request)
+        claim_request.idempotency_key,
+        app.request_fingerprint(claim_request.function_name, claim_request.request),
+        claim_request.user_id
     );
 end;
 $$;
 
 comment on function api.claim_request(uuid, uuid, text, text, jsonb) is
-$$Claims a tenant's idempotency key for a call of a function that doesn't store it itself.
+$$Claims an idempotency key of a tenant or a user for a call of a function that doesn't store it itself.
 
 @internal
 PT422: the key is not valid, or was used for another request. PT409: a request with it is still running after

@@ -18,6 +18,7 @@ begin
     with due as (
         select
             stored.tenant_id,
+            stored.owner_id,
             stored.idempotency_key
         from app.idempotency_store as stored
         where stored.expires_at <= now()
@@ -30,6 +31,7 @@ begin
     using due
     where
         stored.tenant_id = due.tenant_id
+        and stored.owner_id = due.owner_id
         and stored.idempotency_key = due.idempotency_key;
 
     get diagnostics _purged = row_count;

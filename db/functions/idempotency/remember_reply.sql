@@ -1,7 +1,7 @@
 -- Stores the reply to a request whose idempotency key the running transaction has claimed.
---   tenant_id, idempotency_key, fingerprint   as given to app.claim_idempotency_key
---   idempotency_ttl_hours                     how long to keep it; at least 1
---   reply                                     the reply to the request
+--   tenant_id, idempotency_key, fingerprint, user_id   as given to app.claim_idempotency_key
+--   idempotency_ttl_hours                              how long to keep it; at least 1
+--   reply                                              the reply to the request
 -- Returns the reply with the header X-Idempotency-Cache: MISS.
 -- Errors: 40001 under repeatable read or above, when another transaction stored the key since this one began.
 create or replace function app.remember_reply(
@@ -9,7 +9,8 @@ create or replace function app.remember_reply(
     idempotency_key text,
     fingerprint bytea,
     idempotency_ttl_hours integer,
-    reply api.reply
+    reply api.reply,
+    user_id uuid default null
 )
 returns api.reply
 language plpgsql
@@ -22,6 +23,7 @@ begin
     -- The key may be there, expired: then it starts over.
     insert into app.idempotency_store as stored (
         tenant_id,
+        owner_id,
         idempotency_key,
         fingerprint,
         status,
@@ -32,7 +34,8 @@ begin
     )
     values (
         remember_reply.tenant_id,
-        app.normal_idempotency_key(remember_reply.idempotency_key),
+        coalesce(remember_reply.user_id, '00000000-0000-0000-0000-000000000000'),
+        app.stored_idempotency_key(remember_reply.user_id, remember_reply.idempotency_key),
         remember_reply.fingerprint,
         (remember_reply.reply).status,
         (remember_reply.reply).headers,
@@ -67,9 +70,9 @@ begin
 end;
 $$;
 
-comment on function app.remember_reply(uuid, text, bytea, integer, api.reply) is
+comment on function app.remember_reply(uuid, text, bytea, integer, api.reply, uuid) is
 $$Stores the reply to a request whose idempotency key the running transaction has claimed.
 
 40001: another transaction stored the key since this one began, under repeatable read or above.$$;
-revoke all on function app.remember_reply(uuid, text, bytea, integer, api.reply) from public;
-grant execute on function app.remember_reply(uuid, text, bytea, integer, api.reply) to cardbase_api;
+revoke all on function app.remember_reply(uuid, text, bytea, integer, api.reply, uuid) from public;
+grant execute on function app.remember_reply(uuid, text, bytea, integer, api.reply, uuid) to cardbase_api;

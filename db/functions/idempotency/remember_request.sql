@@ -29,7 +29,7 @@ begin
 
     return app.remember_reply(
         remember_request.tenant_id,
-        app.user_idempotency_key(remember_request.user_id, remember_request.idempotency_key),
+        remember_request.idempotency_key,
         app.request_fingerprint(remember_request.function_name, remember_request.request),
         remember_request.idempotency_ttl_hours,
         row(
@@ -37,7 +37,8 @@ begin
             jsonb_build_object('row_count', remember_request.row_count, 'total_count', remember_request.total_count),
             remember_request.body,
             null
-        )::api.reply
+        )::api.reply,
+        remember_request.user_id
     );
 end;
 $$;

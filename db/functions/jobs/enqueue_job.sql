@@ -35,7 +35,6 @@ declare
         else coalesce(enqueue_job.queue, 'default')
     end;
     _attempts constant integer := coalesce(enqueue_job.maximum_attempts, 5);
-    _key constant text := app.user_idempotency_key(enqueue_job.user_id, enqueue_job.idempotency_key);
     _fingerprint bytea;
     _id uuid;
     _reply api.reply;
@@ -43,12 +42,14 @@ begin
     perform app.set_optional_caller(enqueue_job.tenant_id, enqueue_job.user_id);
     perform app.check_json('arguments', _arguments);
 
-    if _key is not null then
+    if enqueue_job.idempotency_key is not null then
         _fingerprint := app.request_fingerprint(
             'enqueue_job',
             jsonb_build_array(enqueue_job.kind, _arguments, _queue, enqueue_job.run_after, _attempts)
         );
-        _reply := app.claim_idempotency_key(enqueue_job.tenant_id, _key, _fingerprint);
+        _reply := app.claim_idempotency_key(
+            enqueue_job.tenant_id, enqueue_job.idempotency_key, _fingerprint, enqueue_job.user_id
+        );
         if _reply.status is not null then
             return _reply;
         end if;
@@ -85,9 +86,14 @@ begin
 
     _reply := app.success(202, jsonb_build_object('job_id', _id, 'status', 'queued'));
 
-    if _key is not null then
+    if enqueue_job.idempotency_key is not null then
         _reply := app.remember_reply(
-            enqueue_job.tenant_id, _key, _fingerprint, enqueue_job.idempotency_ttl_hours, _reply
+            enqueue_job.tenant_id,
+            enqueue_job.idempotency_key,
+            _fingerprint,
+            enqueue_job.idempotency_ttl_hours,
+            _reply,
+            enqueue_job.user_id
         );
     end if;
 

@@ -10,7 +10,7 @@
 -- PT422 idempotency_key_reused; PT409 idempotency_in_progress (after 2 s).
 --
 -- The conversation's row is locked first, so calls for one conversation run one after the other, each with its
--- messages together. Keys belong to a user: see app.user_idempotency_key.
+-- messages together. Keys belong to the user.
 create or replace function api.create_messages(
     tenant_id uuid,
     user_id uuid,
@@ -41,7 +41,6 @@ declare
             )
         else create_messages.messages
     end;
-    _key constant text := app.user_idempotency_key(create_messages.user_id, create_messages.idempotency_key);
     _fingerprint bytea;
     _position integer;
     _documents jsonb;
@@ -51,11 +50,13 @@ begin
     perform app.check_json('metadata', create_messages.metadata);
     perform app.check_json('messages', create_messages.messages, 64000000);
 
-    if _key is not null then
+    if create_messages.idempotency_key is not null then
         _fingerprint := app.request_fingerprint(
             'create_messages', jsonb_build_array(create_messages.conversation_id, _is_single, _messages)
         );
-        _reply := app.claim_idempotency_key(create_messages.tenant_id, _key, _fingerprint);
+        _reply := app.claim_idempotency_key(
+            create_messages.tenant_id, create_messages.idempotency_key, _fingerprint, create_messages.user_id
+        );
         if _reply.status is not null then
             return _reply;
         end if;
@@ -119,9 +120,14 @@ begin
 
     _reply := app.success(201, case when _is_single then _documents -> 0 else _documents end);
 
-    if _key is not null then
+    if create_messages.idempotency_key is not null then
         _reply := app.remember_reply(
-            create_messages.tenant_id, _key, _fingerprint, create_messages.idempotency_ttl_hours, _reply
+            create_messages.tenant_id,
+            create_messages.idempotency_key,
+            _fingerprint,
+            create_messages.idempotency_ttl_hours,
+            _reply,
+            create_messages.user_id
         );
     end if;
 
