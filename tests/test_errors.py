@@ -192,6 +192,7 @@ BAD_REQUESTS: Final = [
     of_content("1,001 digits, a zero", b"0e-1000", NAME, TOO_MANY_DIGITS),
     of_content("as many digits as can be stored", b'[7, {"x": 1e131071}]', f"{NAME}[1].x", TOO_MANY_DIGITS),
     of_content("exponent beyond all integers", b"1e99999999999999999999", NAME, NUMBER),
+    of_content("exponent too long to be a number", b"1e" + b"9" * 5000, NAME, NUMBER),
     of_content("too many digits", b"1" * 132_000, NAME, NUMBER),
     of_content("arrays nested too deep", b"[" * 20_000 + b"]" * 20_000, "body", TOO_DEEP),
     of_content("objects nested too deep", b'{"a":' * 100_000 + b"1" + b"}" * 100_000, "body", TOO_DEEP),
