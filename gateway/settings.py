@@ -87,10 +87,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Lifetime of the access tokens that cardbase issues."""
     refresh_token_expire_days: Annotated[int, Meta(ge=1, le=3650)] = 30
     """How long an inactive user stays signed in."""
-    sign_in_attempts_per_account: Count = 10
-    """Failed sign-in attempts per email address in 15 minutes; further ones fail with 429 RATE_LIMITED."""
-    sign_in_attempts_per_address: Count = 100
-    """Failed sign-in attempts and registrations per network address in 15 minutes."""
     integration_encryption_key: str | None = None
     """The key that integrations' settings are encrypted with: 32 bytes in base64. Unset: they can't be stored."""
     outgoing_allowed_networks: tuple[str, ...] = ()

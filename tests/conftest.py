@@ -114,7 +114,9 @@ def database(make_database: Callable[[], Database]) -> Database:
 def shared_database(_clone: Callable[[ExitStack], Database]) -> Iterator[Database]:
     """A deployed database that all tests share: for those that only read, or use their own tenant."""
     with ExitStack() as stack:
-        yield _clone(stack)
+        database = _clone(stack)
+        servers.let_many_register(database)
+        yield database
 
 
 @pytest.fixture
@@ -188,8 +190,6 @@ def people_gateway(shared_database: Database, tmp_path_factory: pytest.TempPathF
         "DATABASE_URL": shared_database.url("cardbase_gateway"),
         "JWT_SECRET_KEY": tokens.SECRET,
         "INTEGRATION_ENCRYPTION_KEY": tokens.ENCRYPTION_KEY,
-        # All tests come from one address.
-        "SIGN_IN_ATTEMPTS_PER_ADDRESS": "10000",
     }
     with running_gateway(folder, variables) as running:
         yield running

@@ -107,7 +107,7 @@ async def test_every_function_about_its_own_rows_over_sql(shared_database: Datab
             attempts.count("SQL: functions of api, a tenant's own ids")
             if '"sqlstate"' in answer:
                 refused.append(function.name)
-    # These need a session or a registration that does not exist.
+    # Its email address and its refresh token are there already.
     assert sorted(refused) == ["register_user", "start_session"]
 
 

@@ -71,7 +71,7 @@ select set_eq(
     $$,
     array[
         'announcement_secret', 'as_csv', 'begin_login', 'begin_registration', 'catalog', 'catalog_version',
-        'check_argument', 'get_health'
+        'check_argument', 'get_health', 'start_session'
     ],
     'every function of api takes the tenant first, save for these: they look at no tenant''s rows'
 );
@@ -247,6 +247,16 @@ select is_empty(
         and acl.grantee <> case
             when pg_proc.proowner in ('cardbase_maintenance'::regrole, 'cardbase_dispatcher'::regrole)
                 then 'cardbase_worker'::regrole
+            when
+                pg_proc.proname in (
+                    'count_attempts',
+                    'find_attempts',
+                    'forgive_attempts',
+                    'sign_in_limits',
+                    'sign_in_subjects',
+                    'sign_in_wait'
+                )
+                then 'cardbase_authenticator'::regrole
             else 'cardbase_api'::regrole
         end
         and pg_proc.oid <> all(array['app.current_tenant_id()', 'app.current_user_id()']::regprocedure[])
@@ -274,7 +284,7 @@ select is_empty(
             ('check_parameter', 'cardbase_maintenance'::regrole)
         )
     $$,
-    'maintenance is for workers, every other private function for cardbase_api'
+    'maintenance is for workers, counting attempts for sign-in, every other private function for cardbase_api'
 );
 select function_privs_are(
     'app', 'current_tenant_id', '{}'::name[], 'cardbase_finder', array['EXECUTE'], 'the finder can tell the tenant'

@@ -7,7 +7,10 @@ address and a wrong password take the same path and get the same response.
 import asyncio
 import hashlib
 import ipaddress
+import re
 import secrets
+from base64 import b64decode
+from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, NamedTuple, TypeVar
@@ -15,7 +18,7 @@ from uuid import UUID, uuid4
 
 import msgspec
 from argon2 import PasswordHasher
-from argon2.exceptions import Argon2Error, InvalidHashError
+from argon2.low_level import Type, hash_secret
 
 from gateway.database.statement import Reply
 from gateway.errors import ApiError
@@ -28,50 +31,70 @@ HASHING_THREADS: Final = 2
 """Per process."""
 MAXIMUM_WAITING: Final = 64
 """Passwords being hashed or waiting for it; more get 429."""
+NETWORK_WAITING: Final = MAXIMUM_WAITING // 2
+"""Of them, from one network, so that others can sign in meanwhile."""
 SECRET_BYTES: Final = 32
 """Of a refresh token, after the ids of its user."""
+
+_SALT: Final = re.compile(r"\$argon2id\$v=19\$m=(\d{1,7}),t=(\d{1,3}),p=(\d{1,2})\$([A-Za-z0-9+/]{11,86})")
 
 T = TypeVar("T")
 
 
 class Passwords:
-    """Hashes passwords with argon2id and OWASP's recommended parameters: 19 MiB, two passes, one lane."""
+    """Hashes passwords with argon2id and OWASP's recommended parameters: 19 MiB, two passes, one lane.
+
+    Stored hashes never come here: a password is hashed with the salt and parameters of the stored one, and the
+    database compares.
+    """
 
     def __init__(self) -> None:
         self._hasher = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
         self._threads = ThreadPoolExecutor(HASHING_THREADS, "passwords")
-        self._waiting = 0
-        self._decoy_hash: str | None = None
+        self._waiting: Counter[str] = Counter()
 
     def close(self) -> None:
         """Stops the threads once they are idle."""
         self._threads.shutdown(wait=False)
 
-    async def hash(self, password: str) -> str:
-        """A hash to store. Raises ApiError 429."""
-        return await self._in_thread(self._hasher.hash, password)
+    async def hash(self, password: str, network: str) -> str:
+        """A hash to store. Raises ApiError 429 when too many are waiting, or too many from the caller's network."""
+        return await self._in_thread(network, self._hasher.hash, password)
 
-    async def is_right(self, password: str, password_hash: str | None) -> bool:
-        """Whether a password matches a hash; never without one, after the same work. Raises ApiError 429."""
-        return await self._in_thread(self._verify, password, password_hash)
+    async def hash_again(self, password: str, network: str, salt: str | None) -> str:
+        """The hash of a password as a stored one was made: `salt` is all of it but the hash itself.
 
-    def _verify(self, password: str, password_hash: str | None) -> bool:
-        if self._decoy_hash is None:
-            self._decoy_hash = self._hasher.hash(secrets.token_urlsafe())
-        try:
-            self._hasher.verify(password_hash or self._decoy_hash, password)
-        except (Argon2Error, InvalidHashError):
-            return False
-        return password_hash is not None
+        Without a salt, or with a malformed one, it is a hash that matches nothing, after the same work. Raises ApiError
+        429.
+        """
+        return await self._in_thread(network, self._hash_again, password, salt)
 
-    async def _in_thread(self, work: Callable[..., T], *arguments: Any) -> T:
-        if self._waiting >= MAXIMUM_WAITING:
+    def _hash_again(self, password: str, salt: str | None) -> str:
+        found = _SALT.fullmatch(salt or "")
+        if found is None:
+            return self._hasher.hash(password)
+        memory_cost, time_cost, parallelism = (int(number) for number in found.groups()[:3])
+        encoded = found[4].encode()
+        return hash_secret(
+            password.encode(),
+            b64decode(encoded + b"=" * (-len(encoded) % 4)),
+            time_cost=time_cost,
+            memory_cost=memory_cost,
+            parallelism=parallelism,
+            hash_len=self._hasher.hash_len,
+            type=Type.ID,
+        ).decode()
+
+    async def _in_thread(self, network: str, work: Callable[..., T], *arguments: Any) -> T:
+        if self._waiting.total() >= MAXIMUM_WAITING or self._waiting[network] >= NETWORK_WAITING:
             raise ApiError(429, message="Too many users are signing in. Retry a little later.")
-        self._waiting += 1
+        self._waiting[network] += 1
         try:
             return await asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
         finally:
-            self._waiting -= 1
+            self._waiting[network] -= 1
+            if not self._waiting[network]:
+                del self._waiting[network]
 
 
 class RefreshToken(NamedTuple):
@@ -108,10 +131,8 @@ def parse_refresh_token(text: str) -> RefreshToken | None:
     return RefreshToken(UUID(bytes=parts[:16]), UUID(bytes=parts[16:32]), parts[32:])
 
 
-class _Credentials(msgspec.Struct):
-    tenant_id: UUID
-    user_id: UUID
-    password_hash: str
+class _Begun(msgspec.Struct):
+    salt: str | None
 
 
 class _Answer(msgspec.Struct):
@@ -141,9 +162,9 @@ class Accounts:
         self._check_signing()
         body: Register = request.body
         user = {"tenant_id": self._tenant_of(request), "email": body.email, "display_name": body.display_name}
-        limit = {"attempts_per_address": self._settings.sign_in_attempts_per_address}
-        _check_attempts(await request.call("begin_registration", {"address": network_of(request.client)} | limit))
-        password = {"password_hash": await self._passwords.hash(body.password)}
+        network = network_of(request.client)
+        _check_attempts(await request.call("begin_registration", {"network": network}))
+        password = {"password_hash": await self._passwords.hash(body.password, network)}
         secret, session = self._new_session()
         reply = await request.call("register_user", user | password | session)
         return self._signed_in(reply, secret)
@@ -152,19 +173,13 @@ class Accounts:
         """Signs in with an email address and a password."""
         self._check_signing()
         body: Login = request.body
-        attempt = {"email": body.email, "address": network_of(request.client)}
-        limits = {
-            "attempts_per_account": self._settings.sign_in_attempts_per_account,
-            "attempts_per_address": self._settings.sign_in_attempts_per_address,
-        }
-        begun = _check_attempts(await request.call("begin_login", attempt | limits))
-        found = None if begun.body is None else msgspec.json.decode(begun.body, type=_Credentials)
-        is_right = await self._passwords.is_right(body.password, found.password_hash if found is not None else None)
-        if found is None or not is_right:
-            raise _unauthenticated("The email address or the password is wrong.")
+        attempt = {"email": body.email, "network": network_of(request.client)}
+        begun = _check_attempts(await request.call("begin_login", attempt))
+        password = await self._hash_again(request, begun, body.password)
         secret, session = self._new_session()
-        owner = {"tenant_id": found.tenant_id, "user_id": found.user_id}
-        reply = await request.call("start_session", owner | attempt | session)
+        reply = _check_attempts(await request.call("start_session", attempt | password | session))
+        if reply.status != 200:
+            raise _unauthenticated("The email address or the password is wrong.")
         return self._signed_in(reply, secret)
 
     async def refresh(self, request: HandlerRequest) -> Reply:
@@ -195,6 +210,11 @@ class Accounts:
         if token is None:
             return Reply(204, None, None, None)
         return await request.call("end_session", token.owner | {"token_hash": token.hash})
+
+    async def _hash_again(self, request: HandlerRequest, begun: Reply, password: str) -> dict[str, str]:
+        """The argument to compare: a password, hashed as the stored one was."""
+        salt = msgspec.json.decode(begun.body or b"", type=_Begun).salt
+        return {"password_hash": await self._passwords.hash_again(password, network_of(request.client), salt)}
 
     def _check_signing(self) -> None:
         if self._settings.jwt_algorithm != "HS256" or self._settings.jwt_secret_key is None:

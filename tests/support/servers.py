@@ -209,3 +209,10 @@ def running_server(url: str) -> Iterator[Server]:
 def set_passwords(database: Database) -> None:
     """Lets the tests log in as each login role, also where the server asks for a password."""
     database.execute(*(f"alter role {role} password '{PASSWORD}'" for role in LOGIN_ROLES))
+
+
+def let_many_register(database: Database) -> None:
+    """Raises the limit of registrations from one network: all tests come from one address."""
+    definition = database.execute("select pg_get_functiondef('app.sign_in_limits'::regproc)")
+    assert "100 AS registrations" in definition
+    database.execute(definition.replace("100 AS registrations", "10000 AS registrations"))

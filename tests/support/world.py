@@ -16,9 +16,6 @@ CANARY: Final = "canary"
 """The beginning of all texts of a tenant, followed by the tenant's name."""
 
 VALUES: Final[Mapping[str, Any]] = {
-    "address": "192.0.2.1",
-    "attempts_per_account": 1000,
-    "attempts_per_address": 1000,
     "body": {},
     "card_type": "voice",
     "cards": [{"card_type": "voice", "content": {"text": "{canary}, in a batch"}}],
@@ -29,6 +26,7 @@ VALUES: Final[Mapping[str, Any]] = {
     "idempotency_key": "a key that every tenant uses for {function}",
     "idempotency_ttl_hours": 24,
     "kind": "test",
+    "network": "192.0.2.1",
     "next_token_hash": "\\x" + 32 * "77",
     "password": "a long password that nobody guesses",
     "password_hash": "$argon2id$v=19$m=65536,t=3,p=4$c29tZXNhbHQ$hash",

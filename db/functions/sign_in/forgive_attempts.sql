@@ -1,40 +1,18 @@
--- Takes back what app.count_attempts counted for an attempt that was right: only failures add up.
---   account   its subject is removed, with the failures before
---   address   its subject's count goes down by this one attempt: failures for other accounts stay
-create or replace function app.forgive_attempts(account text, address text)
+-- Forgets the failures of an account from a network, after an attempt that was right. Those of the account and of the
+-- network as such stay: whoever knows one password could otherwise guess at others without end.
+create or replace function app.forgive_attempts(subject text)
 returns void
-language plpgsql
+language sql
 volatile
-security definer
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-    with forgiven as materialized (
-        select
-            standing.subject,
-            standing.subject = sha256(convert_to(forgive_attempts.account, 'UTF8')) as is_account
-        from app.login_attempts as standing
-        where
-            standing.tenant_id = '00000000-0000-0000-0000-000000000000'
-            and standing.subject in (
-                sha256(convert_to(forgive_attempts.account, 'UTF8')),
-                sha256(convert_to(forgive_attempts.address, 'UTF8'))
-            )
-        order by standing.subject
-        for no key update
-    )
-
+begin atomic
     update app.login_attempts as standing
-    set attempts = case when forgiven.is_account then 0 else greatest(standing.attempts - 1, 0) end
-    from forgiven
+    set attempts = 0
     where
         standing.tenant_id = '00000000-0000-0000-0000-000000000000'
-        and standing.subject = forgiven.subject;
+        and standing.subject = sha256(convert_to(forgive_attempts.subject, 'UTF8'));
 end;
-$$;
 
-comment on function app.forgive_attempts(text, text) is
-$$Takes back what was counted for an attempt that was right: only failures add up.$$;
-alter function app.forgive_attempts(text, text) owner to cardbase_authenticator;
-revoke all on function app.forgive_attempts(text, text) from public;
-grant execute on function app.forgive_attempts(text, text) to cardbase_api;
+comment on function app.forgive_attempts(text) is
+$$Forgets the failures of an account from a network, after an attempt that was right.$$;
+revoke all on function app.forgive_attempts(text) from public;
+grant execute on function app.forgive_attempts(text) to cardbase_authenticator;

@@ -23,7 +23,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     _user_id constant uuid := app.uuid_v7();
-    _email constant text := lower(register_user.email);
+    _email constant text := lower(register_user.email collate "C");
     _reply api.reply;
 begin
     perform app.set_caller(register_user.tenant_id, _user_id);

@@ -1,15 +1,16 @@
--- Signs in a user whose password was right.
---   tenant_id, user_id   as api.begin_login returned
---   email, address       as given to api.begin_login: the attempt is forgiven
---   token_hash           SHA-256 of the first refresh token
---   valid_days           for how long that token is good
--- Returns 200 with the user.
--- Errors: PT404 user_not_found, the user was deleted meanwhile.
+-- Signs in with an email address and a password.
+--   email           as sent
+--   network         where the attempt comes from
+--   password_hash   the password, hashed with what api.begin_login returned
+--   token_hash      SHA-256 of the first refresh token
+--   valid_days      how long that token is valid
+-- Returns 200 with the user; 401 when nobody has the address and the password; 429 with Retry-After. Replies and not
+-- errors: what was counted has to stay.
+-- Errors: PT404 user_not_found, the user was deleted.
 create or replace function api.start_session(
-    tenant_id uuid,
-    user_id uuid,
     email text,
-    address text,
+    network text,
+    password_hash text,
     token_hash bytea,
     valid_days integer
 )
@@ -19,20 +20,32 @@ volatile
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+    _checked constant jsonb := app.check_password(
+        start_session.email, start_session.network, start_session.password_hash
+    );
+    _user_id constant uuid := _checked ->> 'user_id';
 begin
-    perform app.set_caller(start_session.tenant_id, start_session.user_id);
-    perform app.forgive_attempts('account:' || lower(start_session.email), 'address:' || start_session.address);
+    if _checked ? 'seconds' then
+        return app.too_many_attempts((_checked ->> 'seconds')::integer);
+    end if;
+
+    if not (_checked ->> 'is_right')::boolean then
+        return row(401, null, null, null)::api.reply;
+    end if;
+
+    perform app.set_caller((_checked ->> 'tenant_id')::uuid, _user_id);
     perform app.open_session(start_session.token_hash, start_session.valid_days);
 
-    return app.get_resource('users', start_session.user_id, 'user_id');
+    return app.get_resource('users', _user_id, 'user_id');
 end;
 $$;
 
-comment on function api.start_session(uuid, uuid, text, text, bytea, integer) is
-$$Signs in a user whose password was right.
+comment on function api.start_session(text, text, text, bytea, integer) is
+$$Signs in with an email address and a password.
 
 @internal
-PT404: the user was deleted.$$;
-alter function api.start_session(uuid, uuid, text, text, bytea, integer) owner to cardbase_api;
-revoke all on function api.start_session(uuid, uuid, text, text, bytea, integer) from public;
-grant execute on function api.start_session(uuid, uuid, text, text, bytea, integer) to cardbase_gateway;
+Returns 200; 401: nobody has the address and the password; 429 and how long to wait. PT404: the user was deleted.$$;
+alter function api.start_session(text, text, text, bytea, integer) owner to cardbase_api;
+revoke all on function api.start_session(text, text, text, bytea, integer) from public;
+grant execute on function api.start_session(text, text, text, bytea, integer) to cardbase_gateway;
