@@ -24,7 +24,7 @@ from bench.results import Machine, Measurement
 from bench.store import Store
 from bench.targets import Target
 from bench.workloads import Request
-from gateway.handlers.accounts import Passwords
+from gateway.handlers.passwords import Passwords
 from gateway.operate.deploy import deploy
 
 LOAD: Final = Path(__file__).with_name("resources.sql")

@@ -22,9 +22,10 @@ from gateway.database.listener import Listener
 from gateway.database.pool import Pool, make_pools
 from gateway.endpoint import Call, Endpoint, handler_of
 from gateway.events.endpoint import Events
-from gateway.handlers.accounts import Accounts, Passwords
+from gateway.handlers.accounts import Accounts
 from gateway.handlers.call import HandlerCall
 from gateway.handlers.integrations import Integrations
+from gateway.handlers.passwords import Passwords
 from gateway.handlers.search import SearchHandler
 from gateway.identity import Identifier
 from gateway.observe.endpoints import operations
@@ -77,7 +78,7 @@ def create_app(settings: Settings, database_url: str) -> "ASGIApp":
     passwords = Passwords()
     searches = SearchHandler()
     handlers = {
-        **Accounts(settings, identifier, passwords).handlers,
+        **Accounts(settings, identifier, passwords, limits.check_network).handlers,
         **Integrations(settings, Encryptor(settings)).handlers,
         **searches.handlers,
     }

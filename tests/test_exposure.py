@@ -1,11 +1,13 @@
 """What attackers may exhaust, and what they may learn: limits, secrets, documents and origins."""
 
+import secrets
 import socket
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import Final
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import httpx
 import psutil
@@ -13,10 +15,12 @@ import pytest
 from support.attempts import Attempts
 from support.gateways import Gateway, running_gateway, wait_until
 from support.locks import Holder, waiting_for_locks
+from support.people import register
 from support.scene import Scene
 from support.servers import Database
-from support.tokens import OTHER_SECRET, bearer, token
+from support.tokens import OTHER_SECRET, SECRET, bearer, token
 
+from gateway.handlers.refresh_tokens import RefreshToken
 from gateway.routes import ROUTES
 
 
@@ -66,6 +70,44 @@ def test_tenant_that_floods_with_slow_calls_does_not_starve_another(
         count = flood.post(slow).json()["usage_count"]
         assert count == 1 + len(passed) + 1  # none of the accepted calls got lost
         attempts.count("HTTP: calls of a tenant that floods", 60)
+
+
+def test_forged_refresh_tokens_do_not_hold_up_the_tenant_they_name(
+    make_gateway: Callable[..., Gateway], database: Database, attempts: Attempts
+) -> None:
+    """260 of them: most are refused by their network's limit, and the others take a turn of their own."""
+    limits = {"DATABASE_POOL_MAX": "8", "TENANT_CONNECTIONS": "4", "TENANT_WAITING": "40"}
+    times = {"DATABASE_ACQUIRE_TIMEOUT_MS": "60000", "DATABASE_STATEMENT_TIMEOUT_MS": "120000"}
+    gateway = make_gateway(database, **limits, **times, JWT_SECRET_KEY=SECRET)
+    owner = register(gateway)
+    tenant_id, user_id = (UUID(owner["user"][name]) for name in ("tenant_id", "id"))
+    with gateway.client() as stranger, gateway.client() as client, ThreadPoolExecutor(260) as pool:
+        stranger.timeout = httpx.Timeout(120)
+        client.headers = httpx.Headers(bearer(owner["access_token"]))
+        forged = [RefreshToken(tenant_id, user_id, secrets.token_bytes(32)).text for _ in range(260)]
+        with Holder(database, "lock table app.refresh_tokens in access exclusive mode") as holder:
+
+            def send(number: int) -> httpx.Response:
+                path = ("refresh", "logout")[number % 2]
+                return stranger.post(f"/api/v1/auth/{path}", json={"refresh_token": forged[number]})
+
+            answers = [pool.submit(send, number) for number in range(260)]
+            wait_until(lambda: sum(answer.done() for answer in answers) == 260 - 4 - 40, 60)
+            for number in range(20):
+                assert client.get("/api/v1/cards").status_code == 200
+                assert _create(client, number).status_code == 201
+            assert waiting_for_locks(database) == 4
+            holder.release()
+        counted = Counter(answer.result().status_code for answer in answers)
+        assert counted[429] == 216
+        assert counted[401] + counted[204] == 44
+        # Whoever holds a token of ours is not held up by those who forged some.
+        refreshed = stranger.post("/api/v1/auth/refresh", json={"refresh_token": owner["refresh_token"]})
+        assert refreshed.status_code == 200
+        another = stranger.post("/api/v1/auth/refresh", json={"refresh_token": forged[0]})
+        assert another.status_code == 429
+        assert 1 <= int(another.headers["retry-after"]) <= 60
+    attempts.count("HTTP: forged refresh tokens that name a tenant", 260)
 
 
 def _new_card(client: httpx.Client) -> str:

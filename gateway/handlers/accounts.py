@@ -1,134 +1,26 @@
 """Sign-in: handles passwords and tokens, which the database must not see; the rest is done by SQL functions.
 
-Passwords are hashed and verified in a few threads of their own, so that no other request is held up. An unknown email
-address and a wrong password take the same path and get the same response.
+An unknown email address and a wrong password take the same path and get the same response. Who has proved nothing takes
+turns with all others who haven't (gateway/handlers/call.py), whatever tenant they name.
 """
 
-import asyncio
 import hashlib
 import ipaddress
-import re
 import secrets
-from base64 import b64decode
-from collections import Counter
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final, NamedTuple, TypeVar
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
 from uuid import UUID, uuid4
 
 import msgspec
-from argon2 import PasswordHasher
-from argon2.low_level import Type, hash_secret
 
 from gateway.database.statement import Reply
 from gateway.errors import ApiError
 from gateway.handlers.call import Handler, HandlerRequest
+from gateway.handlers.passwords import Passwords
+from gateway.handlers.refresh_tokens import SECRET_BYTES, RefreshToken, parse_refresh_token
 from gateway.identity import Identifier, Identity, Unauthenticated, issue_token
 from gateway.schemas.people import Login, Logout, Refresh, Register
 from gateway.settings import Settings
-
-HASHING_THREADS: Final = 2
-"""Per process."""
-MAXIMUM_WAITING: Final = 64
-"""Passwords being hashed or waiting for it; more get 429."""
-NETWORK_WAITING: Final = MAXIMUM_WAITING // 2
-"""Of them, from one network, so that others can sign in meanwhile."""
-SECRET_BYTES: Final = 32
-"""Of a refresh token, after the ids of its user."""
-
-_SALT: Final = re.compile(r"\$argon2id\$v=19\$m=(\d{1,7}),t=(\d{1,3}),p=(\d{1,2})\$([A-Za-z0-9+/]{11,86})")
-
-T = TypeVar("T")
-
-
-class Passwords:
-    """Hashes passwords with argon2id and OWASP's recommended parameters: 19 MiB, two passes, one lane.
-
-    Stored hashes never come here: a password is hashed with the salt and parameters of the stored one, and the
-    database compares.
-    """
-
-    def __init__(self) -> None:
-        self._hasher = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
-        self._threads = ThreadPoolExecutor(HASHING_THREADS, "passwords")
-        self._waiting: Counter[str] = Counter()
-
-    def close(self) -> None:
-        """Stops the threads once they are idle."""
-        self._threads.shutdown(wait=False)
-
-    async def hash(self, password: str, network: str) -> str:
-        """A hash to store. Raises ApiError 429 when too many are waiting, or too many from the caller's network."""
-        return await self._in_thread(network, self._hasher.hash, password)
-
-    async def hash_again(self, password: str, network: str, salt: str | None) -> str:
-        """The hash of a password as a stored one was made: `salt` is all of it but the hash itself.
-
-        Without a salt, or with a malformed one, it is a hash that matches nothing, after the same work. Raises ApiError
-        429.
-        """
-        return await self._in_thread(network, self._hash_again, password, salt)
-
-    def _hash_again(self, password: str, salt: str | None) -> str:
-        found = _SALT.fullmatch(salt or "")
-        if found is None:
-            return self._hasher.hash(password)
-        memory_cost, time_cost, parallelism = (int(number) for number in found.groups()[:3])
-        encoded = found[4].encode()
-        return hash_secret(
-            password.encode(),
-            b64decode(encoded + b"=" * (-len(encoded) % 4)),
-            time_cost=time_cost,
-            memory_cost=memory_cost,
-            parallelism=parallelism,
-            hash_len=self._hasher.hash_len,
-            type=Type.ID,
-        ).decode()
-
-    async def _in_thread(self, network: str, work: Callable[..., T], *arguments: Any) -> T:
-        if self._waiting.total() >= MAXIMUM_WAITING or self._waiting[network] >= NETWORK_WAITING:
-            raise ApiError(429, message="Too many users are signing in. Retry a little later.")
-        self._waiting[network] += 1
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
-        finally:
-            self._waiting[network] -= 1
-            if not self._waiting[network]:
-                del self._waiting[network]
-
-
-class RefreshToken(NamedTuple):
-    """A refresh token: a secret, and the ids of its user, so that only that user's sessions are searched."""
-
-    tenant_id: UUID
-    user_id: UUID
-    secret: bytes
-
-    @property
-    def text(self) -> str:
-        """As the client gets it."""
-        return msgspec.to_builtins(self.tenant_id.bytes + self.user_id.bytes + self.secret)  # type: ignore[no-any-return]
-
-    @property
-    def hash(self) -> bytes:
-        """As the database gets it."""
-        return hashlib.sha256(self.secret).digest()
-
-    @property
-    def owner(self) -> dict[str, UUID]:
-        """The ids of its user, as arguments of a call."""
-        return {"tenant_id": self.tenant_id, "user_id": self.user_id}
-
-
-def parse_refresh_token(text: str) -> RefreshToken | None:
-    """A refresh token from its text; None when it is malformed."""
-    try:
-        parts = msgspec.convert(text, bytes)
-    except msgspec.ValidationError:
-        return None
-    if len(parts) != 32 + SECRET_BYTES:
-        return None
-    return RefreshToken(UUID(bytes=parts[:16]), UUID(bytes=parts[16:32]), parts[32:])
 
 
 class _Begun(msgspec.Struct):
@@ -145,9 +37,19 @@ class _User(msgspec.Struct):
 
 
 class Accounts:
-    """Registration, sign-in and sign-out."""
+    """Registration, sign-in and sign-out.
 
-    def __init__(self, settings: Settings, identifier: Identifier, passwords: Passwords) -> None:
+    check_network: counts a request from a network that proves nothing; raises ApiError 429 for one too many
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        identifier: Identifier,
+        passwords: Passwords,
+        check_network: Callable[[str], Awaitable[None]],
+    ) -> None:
+        self._check_network = check_network
         self._settings = settings
         self._identifier = identifier
         self._passwords = passwords
@@ -192,7 +94,8 @@ class Accounts:
         following = token._replace(secret=secrets.token_bytes(SECRET_BYTES))
         hashes = {"token_hash": token.hash, "next_token_hash": following.hash}
         valid = {"valid_days": self._settings.refresh_token_expire_days}
-        reply = await request.call("refresh_session", token.owner | hashes | valid)
+        proven = await self._proven(request, token)
+        reply = await request.call("refresh_session", token.owner | hashes | valid, proven)
         if reply.status != 200:
             raise _unauthenticated("The refresh token is not valid.")
         return self._signed_in(reply, following.secret)
@@ -205,11 +108,19 @@ class Accounts:
             if identity.user_id is None:
                 raise Unauthenticated("missing", "Send the refresh token, or the access token of a user.")
             owner = {"tenant_id": identity.tenant_id, "user_id": identity.user_id}
-            return await request.call("end_session", owner | {"token_hash": None})
+            return await request.call("end_session", owner | {"token_hash": None}, identity.tenant_id)
         token = parse_refresh_token(body.refresh_token)
         if token is None:
             return Reply(204, None, None, None)
-        return await request.call("end_session", token.owner | {"token_hash": token.hash})
+        proven = await self._proven(request, token)
+        return await request.call("end_session", token.owner | {"token_hash": token.hash}, proven)
+
+    async def _proven(self, request: HandlerRequest, token: RefreshToken) -> UUID | None:
+        """The tenant of a token that we made, valid or not; None for any other. Raises ApiError 429."""
+        if token.is_sealed(self._settings.jwt_secret_key):
+            return token.tenant_id
+        await self._check_network(network_of(request.client))
+        return None
 
     async def _hash_again(self, request: HandlerRequest, begun: Reply, password: str) -> dict[str, str]:
         """The argument to compare: a password, hashed as the stored one was."""
@@ -246,10 +157,12 @@ class Accounts:
         assert reply.body is not None
         data = msgspec.json.decode(reply.body, type=_Answer).data
         user = msgspec.json.decode(data, type=_User)
+        assert self._settings.jwt_secret_key is not None
+        token = RefreshToken(user.tenant_id, user.id, secret).sealed(self._settings.jwt_secret_key)
         answer = {
             "user": data,
             "access_token": issue_token(self._settings, Identity(user.tenant_id, user.id)),
-            "refresh_token": RefreshToken(user.tenant_id, user.id, secret).text,
+            "refresh_token": token.text,
             "token_type": "bearer",
             "expires_in": 60 * self._settings.access_token_expire_minutes,
         }

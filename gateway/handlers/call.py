@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 from uuid import UUID
 
 from gateway.arguments import decode_query
@@ -19,12 +19,26 @@ if TYPE_CHECKING:
     from litestar.types import Receive, Scope
 
 
+NOBODY: Final = UUID(int=0)
+"""The tenant in whose turn callers' requests run who have proved nothing: whatever tenant they name, they share one."""
+
+
+class FunctionCall(Protocol):
+    """Calls a function of schema api, given its name and arguments.
+
+    proven: the tenant that a caller who has not signed in has proved to belong to, and whose turn the call takes
+    """
+
+    async def __call__(self, function: str, arguments: Mapping[str, Any], proven: UUID | None = None) -> Reply:
+        """The function's reply."""
+
+
 class HandlerRequest(NamedTuple):
     """A request as its handler gets it.
 
     identity   the caller; None on routes for callers who have not signed in
     client     the caller's IP address; empty when it is not known
-    call       calls a function of schema api, given its name and arguments
+    call       calls a function of schema api
     """
 
     context: RequestContext
@@ -33,7 +47,7 @@ class HandlerRequest(NamedTuple):
     path: dict[str, UUID]
     query: Any
     body: Any
-    call: Callable[[str, Mapping[str, Any]], Awaitable[Reply]]
+    call: FunctionCall
 
     @property
     def owner(self) -> dict[str, Any]:
@@ -61,7 +75,14 @@ class HandlerCall(Call):
         path = self.path_arguments(scope)
         body = await self.read(context, receive)
         query = None if self.route.query is None else decode_query(scope["query_string"], self.route.query)
-        request = HandlerRequest(context, identity, context.client, path, query, self.decode(body), self._call)
+        tenant_id = NOBODY if identity is None else identity.tenant_id
+
+        async def call(function: str, arguments: Mapping[str, Any], proven: UUID | None = None) -> Reply:
+            return await self._calls.call(
+                self._statement_of(function, arguments), list(arguments.values()), proven or tenant_id
+            )
+
+        request = HandlerRequest(context, identity, context.client, path, query, self.decode(body), call)
         start = perf_counter()
         try:
             return await self._handler(request)
@@ -70,7 +91,7 @@ class HandlerCall(Call):
         finally:
             context.called = (self.route.function, perf_counter() - start)
 
-    async def _call(self, function: str, arguments: Mapping[str, Any]) -> Reply:
+    def _statement_of(self, function: str, arguments: Mapping[str, Any]) -> CallStatement:
         if function not in self._statements:
             self._statements[function] = CallStatement(call_of(function, arguments), is_search=self.route.is_search)
-        return await self._calls.call(self._statements[function], list(arguments.values()), arguments.get("tenant_id"))
+        return self._statements[function]

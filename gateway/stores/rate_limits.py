@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 EVERYWHERE: Final = "*"
 """The scope of a limit over all endpoints."""
 WINDOW_SECONDS: Final = 60
+NETWORK_PER_MINUTE: Final = 60
+"""Requests from one network of callers who prove nothing, and name a tenant: forged refresh tokens."""
 MAXIMUM_COUNTERS: Final = 100_000
 """In the memory of a process; the oldest makes way."""
 COUNT: Final = b"""
@@ -144,6 +146,14 @@ class RateLimits:
                 await app(scope, receive, send_with_state)
 
         return cast("ASGIApp", limited)
+
+    async def check_network(self, network: str) -> None:
+        """Counts a request from a network that proves nothing. Raises ApiError 429 for one too many."""
+        number, seconds_left = await self._counters.count(f"network:{network}")
+        if number > NETWORK_PER_MINUTE:
+            seconds = math.ceil(seconds_left)
+            message = f"Too many requests with unknown refresh tokens came from this network. Retry in {seconds} s."
+            raise ApiError(429, message=message, headers={"Retry-After": str(seconds)})
 
     async def _count(self, limits: Sequence[tuple[str, int]], tenant_id: UUID) -> _State:
         """Counts a request against limits (scope, requests per minute); a request over one is not counted further.

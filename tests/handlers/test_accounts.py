@@ -13,19 +13,14 @@ from support import shapes
 from support.gateways import Gateway
 from support.people import AUTH, ME, PASSWORD, new_email, register, signed_in
 from support.servers import Database
-from support.tokens import SECRET, bearer, token
+from support.tokens import OTHER_SECRET, SECRET, bearer, token
 
 from gateway.database.statement import Reply
 from gateway.errors import ApiError
-from gateway.handlers.accounts import (
-    NETWORK_WAITING,
-    Accounts,
-    Passwords,
-    RefreshToken,
-    network_of,
-    parse_refresh_token,
-)
+from gateway.handlers.accounts import Accounts, network_of
 from gateway.handlers.call import HandlerRequest
+from gateway.handlers.passwords import NETWORK_WAITING, Passwords
+from gateway.handlers.refresh_tokens import RefreshToken, parse_refresh_token
 from gateway.identity import Identifier
 from gateway.request import RequestContext
 from gateway.schemas.people import Login
@@ -207,6 +202,10 @@ def test_wrong_password_and_unknown_address_get_the_same_response(
     assert told[0]["www-authenticate"] == "Bearer"
 
 
+async def unlimited(network: str) -> None:
+    """In the place of a limit."""
+
+
 async def test_an_unknown_address_takes_the_path_of_a_wrong_password(monkeypatch: pytest.MonkeyPatch) -> None:
     """Measures the work, not the time: the same calls, and one hash of the same cost."""
     hashed: list[dict[str, Any]] = []
@@ -215,18 +214,18 @@ async def test_an_unknown_address_takes_the_path_of_a_wrong_password(monkeypatch
         hashed.append({name: parameters[name] for name in ("time_cost", "memory_cost", "parallelism", "hash_len")})
         return low_level.hash_secret(*arguments, **parameters)
 
-    monkeypatch.setattr("gateway.handlers.accounts.hash_secret", hash_secret)
+    monkeypatch.setattr("gateway.handlers.passwords.hash_secret", hash_secret)
     monkeypatch.setattr("argon2._password_hasher.hash_secret", hash_secret)
     passwords = Passwords()
     settings = load_settings({"JWT_SECRET_KEY": SECRET})
-    accounts = Accounts(settings, Identifier(settings), passwords)
+    accounts = Accounts(settings, Identifier(settings), passwords, unlimited)
     for salt in (f'"{SALT}"', "null"):
         called: list[str] = []
 
-        async def call(function: str, _: Mapping[str, Any], salt: str = salt) -> Reply:
+        async def call(function: str, arguments: Mapping[str, Any], proven: UUID | None = None) -> Reply:
             called.append(function)  # noqa: B023 - called in the same iteration
             if function == "begin_login":
-                return Reply(200, None, f'{{"salt": {salt}}}'.encode(), None)
+                return Reply(200, None, f'{{"salt": {salt}}}'.encode(), None)  # noqa: B023
             return Reply(401, None, None, None)
 
         asked = HandlerRequest(RequestContext([]), None, "192.0.2.1", {}, None, Login("ann@example.com", "wrong"), call)
@@ -462,6 +461,26 @@ def test_bad_requests_to_refresh_are_refused(visitor: httpx.Client, body: Any) -
     response = visitor.post(f"{AUTH}/refresh", json=body)
     assert response.status_code == 422
     assert [detail["field"] for detail in response.json()["error"]["details"]] == ["refresh_token"]
+
+
+def test_a_token_of_a_gateway_with_another_key_or_of_an_older_one_is_exchanged(
+    people_gateway: Gateway, visitor: httpx.Client
+) -> None:
+    """The seal only says who takes whose turn: a changed key signs nobody out."""
+    for seal in (b"", bytes(16)):
+        parsed = parse_refresh_token(register(people_gateway)["refresh_token"])
+        assert parsed is not None
+        assert parsed.is_sealed(SECRET)
+        assert not parsed.is_sealed(OTHER_SECRET)
+        assert not parsed.is_sealed(None)
+        assert not parsed._replace(tenant_id=uuid4()).is_sealed(SECRET)
+        other = parsed._replace(seal=seal)
+        assert not other.is_sealed(SECRET)
+        response = refresh(visitor, other.text)
+        assert response.status_code == 200
+        made = parse_refresh_token(response.json()["data"]["refresh_token"])
+        assert made is not None
+        assert made.is_sealed(SECRET)
 
 
 def test_logout_ends_only_the_session_of_the_refresh_token(people_gateway: Gateway, visitor: httpx.Client) -> None:
