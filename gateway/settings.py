@@ -87,6 +87,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Lifetime of the access tokens that cardbase issues."""
     refresh_token_expire_days: Annotated[int, Meta(ge=1, le=3650)] = 30
     """How long an inactive user stays signed in."""
+    sign_up: Literal["open", "closed"] | None = None
+    """Whether anybody may register a new tenant; closed, users only join with a token of theirs. Unset: open, except in
+    production."""
     integration_encryption_key: str | None = None
     """The key that integrations' settings are encrypted with: 32 bytes in base64. Unset: they can't be stored."""
     outgoing_allowed_networks: tuple[str, ...] = ()
@@ -163,6 +166,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return self.trust_tenant_header
 
     @property
+    def signs_tokens(self) -> bool:
+        """Whether users can sign in: tokens are issued with the secret key."""
+        return self.jwt_algorithm == "HS256" and self.jwt_secret_key is not None
+
+    @property
     def verifies_tokens(self) -> bool:
         """Whether a key is set that verifies bearer tokens."""
         return self.jwt_secret_key is not None or self.jwt_public_key is not None
@@ -221,12 +229,12 @@ def _parse(kind: Any, text: str) -> Any:
 
 def _requirement(kind: Any, text: str) -> str:
     """What a value of a field's type must be, and that this text is not: `a whole number, not 'abc'`."""
+    kind = next((each for each in get_args(kind) if type(None) in get_args(kind)), kind)  # the int of `int | None`
     if get_origin(kind) is Literal:
         return f"one of {', '.join(get_args(kind))}, not {text!r}"
     if bool in (kind, *get_args(kind)):
         return f"true or false, not {text!r}"
     info: Any = type_info(kind)
-    info = getattr(info, "types", (info,))[0]  # the int of `int | None`
     if isinstance(info, StrType):
         return f"at most {info.max_length} characters long, not {text!r}"
     is_whole = isinstance(info, IntType)

@@ -133,6 +133,7 @@ MILLISECONDS = "at least 1 and at most 600000"
         ("DEFAULT_PAGE_SIZE", "101", "at most MAX_PAGE_SIZE (100), not 101"),
         ("MAX_PAGE_SIZE", "1001", "at least 1 and at most 1000, not 1001"),
         ("ENVIRONMENT", "x" * 65, f"at most 64 characters long, not '{'x' * 65}'"),
+        ("SIGN_UP", "ajar", "one of open, closed, not 'ajar'"),
         ("LOG_LEVEL", "loud", "one of debug, info, warning, error, not 'loud'"),
         ("LOG_LEVEL", "a\nb", "one of debug, info, warning, error, not 'a\\nb'"),
     ],

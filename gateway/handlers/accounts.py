@@ -50,6 +50,8 @@ class Accounts:
         check_network: Callable[[str], Awaitable[None]],
     ) -> None:
         self._check_network = check_network
+        default = "closed" if settings.environment.lower() == "production" else "open"
+        self._is_open = (settings.sign_up or default) == "open"
         self._settings = settings
         self._identifier = identifier
         self._passwords = passwords
@@ -128,7 +130,7 @@ class Accounts:
         return {"password_hash": await self._passwords.hash_again(password, network_of(request.client), salt)}
 
     def _check_signing(self) -> None:
-        if self._settings.jwt_algorithm != "HS256" or self._settings.jwt_secret_key is None:
+        if not self._settings.signs_tokens:
             message = "Nobody can sign in here: it takes JWT_ALGORITHM HS256 and a JWT_SECRET_KEY to sign tokens with."
             raise ApiError(501, "SIGN_IN_NOT_CONFIGURED", message)
 
@@ -136,9 +138,12 @@ class Accounts:
         """The tenant of a new user: a new one, or one that the caller belongs to."""
         body: Register = request.body
         if body.tenant_id is None:
+            if not self._is_open:
+                message = "Nobody can register a new tenant here. To join one, send its tenant_id and a token of it."
+                raise ApiError(403, message=message)
             return uuid4()
         if b"authorization" not in request.context.headers:
-            if self._settings.trusts_tenant_header:
+            if self._settings.trusts_tenant_header and self._is_open:
                 return body.tenant_id  # trusted as the header would be
             raise Unauthenticated("missing", "To add a user to a tenant, send a token of that tenant.")
         identity = self._identifier.identify(request.context.headers)

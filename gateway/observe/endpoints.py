@@ -28,7 +28,11 @@ def operations(
     resources         the API's resources, such as cards
     catalog_version   returns the deploy whose functions /rpc calls now
     """
-    features = (*dict.fromkeys(resources), "usage", "idempotency", "rpc", "events", "cache")
+    features = (
+        *(*dict.fromkeys(resources), "usage", "idempotency", "rpc", "events", "cache"),
+        *(("sign_in",) if settings.signs_tokens else ()),
+        *(("tenant_header",) if settings.trusts_tenant_header else ()),
+    )
 
     @route("/health", http_method=[HttpMethod.GET, HttpMethod.HEAD], status_code=200)
     async def health() -> Response[Health]:

@@ -136,6 +136,41 @@ def test_nobody_joins_a_tenant_from_outside(
     assert visitor.post(f"{AUTH}/login", json={"email": body["email"], "password": PASSWORD}).status_code == 401
 
 
+@pytest.mark.parametrize(
+    ("variables", "is_open"),
+    [
+        ({}, True),
+        ({"ENVIRONMENT": "staging"}, True),
+        ({"ENVIRONMENT": "production"}, False),
+        ({"ENVIRONMENT": "production", "SIGN_UP": "open"}, True),
+        ({"SIGN_UP": "closed", "TRUST_TENANT_HEADER": "true"}, False),
+    ],
+    ids=["default", "staging", "production", "opened", "closed"],
+)
+def test_sign_up_says_whether_anybody_may_register_a_tenant(
+    make_gateway: Callable[..., Gateway], shared_database: Database, variables: dict[str, str], is_open: bool
+) -> None:
+    gateway = make_gateway(shared_database, JWT_SECRET_KEY=SECRET, **variables)
+    tenant_id, other = uuid4(), uuid4()
+    with gateway.client() as client:
+
+        def join(headers: dict[str, str], **fields: str) -> httpx.Response:
+            body = {"email": new_email(), "password": PASSWORD} | fields
+            return client.post(f"{AUTH}/register", json=body, headers=headers)
+
+        response = join({})
+        assert response.status_code == (201 if is_open else 403)
+        if not is_open:
+            assert response.json() == shapes.api_error(
+                "FORBIDDEN",
+                "Nobody can register a new tenant here. To join one, send its tenant_id and a token of it.",
+            )
+        # Who has a token of a tenant joins it, whether sign-up is open or closed.
+        assert join({}, tenant_id=str(tenant_id)).status_code == 401
+        assert join(bearer(token(other)), tenant_id=str(tenant_id)).status_code == 403
+        assert join(bearer(token(tenant_id)), tenant_id=str(tenant_id)).status_code == 201
+
+
 def test_passwords_are_stored_as_argon2id_hashes(people_gateway: Gateway, shared_database: Database) -> None:
     email = register(people_gateway)["user"]["email"]
     stored = shared_database.execute(f"select password_hash from app.credentials where email = '{email}'")

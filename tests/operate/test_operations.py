@@ -15,6 +15,7 @@ from support import REPOSITORY, shapes
 from support.gateways import Gateway, wait_until
 from support.locks import Holder, waiting_for_locks
 from support.servers import Database
+from support.tokens import SECRET, key_pair
 
 from gateway.routes import ROUTES
 
@@ -42,8 +43,27 @@ def test_information_names_the_version_and_the_environment(
     information = response.json()
     assert (information["api_version"], information["environment"]) == ("v1", "staging")
     resources = {route.path.split("/")[3] for route in ROUTES}
-    others = {"usage", "idempotency", "rpc", "cache", "events"}
+    others = {"usage", "idempotency", "rpc", "cache", "events", "tenant_header"}
     assert sorted(information["features_enabled"]) == sorted(resources | others)
+
+
+@pytest.mark.parametrize(
+    ("variables", "enabled"),
+    [
+        ({}, {"tenant_header"}),
+        ({"JWT_SECRET_KEY": SECRET}, {"sign_in"}),
+        ({"JWT_SECRET_KEY": SECRET, "SIGN_UP": "closed"}, {"sign_in"}),
+        ({"JWT_SECRET_KEY": SECRET, "TRUST_TENANT_HEADER": "true"}, {"sign_in", "tenant_header"}),
+        ({"JWT_ALGORITHM": "RS256", "JWT_PUBLIC_KEY": key_pair("RS256").public}, set()),
+    ],
+    ids=["no key", "key", "closed", "both", "public key"],
+)
+def test_information_says_how_callers_identify_themselves(
+    shared_database: Database, make_gateway: Callable[..., Gateway], variables: dict[str, str], enabled: set[str]
+) -> None:
+    with make_gateway(shared_database, **variables).client() as client:
+        features = client.get("/api/v1/info").json()["features_enabled"]
+    assert {"sign_in", "tenant_header"} & set(features) == enabled
 
 
 # --- connections ----------------------------------------------------------------------------------------------
