@@ -19,7 +19,7 @@ CORE: Final = {
     "identity.py": 275,
     "jwt_keys.py": 75,
     "errors.py": 205,
-    "settings.py": 275,
+    "settings.py": 285,
     "signals.py": 60,
     "__init__.py": 5,
     "__main__.py": 5,
