@@ -189,27 +189,27 @@ PATHS: Final = (
 
 @pytest.mark.parametrize(("path", "status"), PATHS)
 def test_path_leads_nowhere_else(path: bytes, status: bytes, scene: Scene, attempts: Attempts) -> None:
-    answer = exchange(scene.gateway, b"GET " + path + b" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    answer = exchange(scene.gateway, b"GET " + path + b" HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
     assert answer.split(b" ", 2)[1] == status, answer
     assert b"root:" not in answer
     attempts.count("HTTP: path tricks")
 
 
-SMUGGLED: Final = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"
+SMUGGLED: Final = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n"
 MALFORMED: Final[Mapping[str, bytes]] = {
-    "two lengths": b"POST /api/v1/cards HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nContent-Length: 40\r\n\r\n"
+    "two lengths": b"POST /api/v1/cards HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\nContent-Length: 40\r\n\r\n"
     + SMUGGLED,
-    "length and chunks": b"POST /api/v1/cards HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n"
+    "length and chunks": b"POST /api/v1/cards HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\n"
     b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + SMUGGLED,
-    "chunks by another name": b"POST /api/v1/cards HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: xchunked\r\n\r\n"
+    "chunks by another name": b"POST /api/v1/cards HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: xchunked\r\n\r\n"
     + SMUGGLED,
-    "a negative length": b"POST /api/v1/cards HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n" + SMUGGLED,
-    "a folded header": b"GET /api/v1/info HTTP/1.1\r\nHost: x\r\nX-A: b\r\n c\0\r\n\r\n",
-    "a space before the colon": b"GET /api/v1/info HTTP/1.1\r\nHost: x\r\nX-Tenant-ID : x\r\n\r\n",
-    "a null byte in a header": b"GET /api/v1/info HTTP/1.1\r\nHost: x\r\nX-Request-ID: a\0b\r\n\r\n",
-    "a control character in a header": b"GET /api/v1/info HTTP/1.1\r\nHost: x\r\nX-Request-ID: a\x7f\r\n\r\n",
+    "a negative length": b"POST /api/v1/cards HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\n\r\n" + SMUGGLED,
+    "a folded header": b"GET /api/v1/info HTTP/1.1\r\nHost: localhost\r\nX-A: b\r\n c\0\r\n\r\n",
+    "a space before the colon": b"GET /api/v1/info HTTP/1.1\r\nHost: localhost\r\nX-Tenant-ID : x\r\n\r\n",
+    "a null byte in a header": b"GET /api/v1/info HTTP/1.1\r\nHost: localhost\r\nX-Request-ID: a\0b\r\n\r\n",
+    "a control character in a header": b"GET /api/v1/info HTTP/1.1\r\nHost: localhost\r\nX-Request-ID: a\x7f\r\n\r\n",
     "no such protocol": b"GET /api/v1/info HTTQ/1.1\r\n\r\n",
-    "a space in the path": b"GET /api/v1/info x HTTP/1.1\r\nHost: x\r\n\r\n",
+    "a space in the path": b"GET /api/v1/info x HTTP/1.1\r\nHost: localhost\r\n\r\n",
 }
 
 
@@ -227,7 +227,7 @@ def test_malformed_request_is_refused_and_nothing_after_it_is_served(
 @pytest.mark.parametrize("name", ["X-Request-ID", "X-Trace-ID"])
 @pytest.mark.parametrize("value", [b"a b", b"\xe9", b"a\tb", b"x" * 129, b"", b"%0d%0aSet-Cookie: a=b"])
 def test_id_header_is_replaced_unless_it_is_harmless(name: str, value: bytes, scene: Scene, attempts: Attempts) -> None:
-    request = b"GET /api/v1/info HTTP/1.1\r\nHost: x\r\nConnection: close\r\n%s: %s\r\n\r\n" % (name.encode(), value)
+    request = b"GET /api/v1/info HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n%s: %s\r\n\r\n" % (name.encode(), value)
     answer = exchange(scene.gateway, request)
     assert answer.startswith(b"HTTP/1.1 200 ")
     head = answer.partition(b"\r\n\r\n")[0].lower()

@@ -42,7 +42,7 @@ def leave_early(gateway: Gateway, database: Database, tenant_id: UUID, method: s
     content = "" if body is None else json.dumps(body)
     lines = (
         f"{method} /rpc/{path} HTTP/1.1",
-        "Host: gateway",
+        "Host: localhost",
         f"X-Tenant-ID: {tenant_id}",
         f"X-Request-ID: {request_id}",
         "Content-Type: application/json",
