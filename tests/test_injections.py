@@ -227,7 +227,10 @@ def test_malformed_request_is_refused_and_nothing_after_it_is_served(
 @pytest.mark.parametrize("name", ["X-Request-ID", "X-Trace-ID"])
 @pytest.mark.parametrize("value", [b"a b", b"\xe9", b"a\tb", b"x" * 129, b"", b"%0d%0aSet-Cookie: a=b"])
 def test_id_header_is_replaced_unless_it_is_harmless(name: str, value: bytes, scene: Scene, attempts: Attempts) -> None:
-    request = b"GET /api/v1/info HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n%s: %s\r\n\r\n" % (name.encode(), value)
+    request = b"GET /api/v1/info HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n%s: %s\r\n\r\n" % (
+        name.encode(),
+        value,
+    )
     answer = exchange(scene.gateway, request)
     assert answer.startswith(b"HTTP/1.1 200 ")
     head = answer.partition(b"\r\n\r\n")[0].lower()
