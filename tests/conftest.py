@@ -115,7 +115,7 @@ def shared_database(_clone: Callable[[ExitStack], Database]) -> Iterator[Databas
     """A deployed database that all tests share: for those that only read, or use their own tenant."""
     with ExitStack() as stack:
         database = _clone(stack)
-        servers.let_many_register(database)
+        servers.limit_registrations(database, 10_000)
         yield database
 
 

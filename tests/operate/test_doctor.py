@@ -398,8 +398,8 @@ def findings_of(database: Database) -> list[Finding]:
     return asyncio.run(examine(database.url()))
 
 
-def test_deployed_database_is_healthy(shared_database: Database) -> None:
-    assert findings_of(shared_database) == []
+def test_deployed_database_is_healthy(database: Database) -> None:
+    assert findings_of(database) == []
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 import os
 import pwd
+import re
 import shutil
 import subprocess
 import warnings
@@ -211,8 +212,9 @@ def set_passwords(database: Database) -> None:
     database.execute(*(f"alter role {role} password '{PASSWORD}'" for role in LOGIN_ROLES))
 
 
-def let_many_register(database: Database) -> None:
-    """Raises the limit of registrations from one network: all tests come from one address."""
+def limit_registrations(database: Database, maximum: int) -> None:
+    """Changes the limit of registrations from one network, which is in the database alone."""
     definition = database.execute("select pg_get_functiondef('app.sign_in_limits'::regproc)")
-    assert "100 AS registrations" in definition
-    database.execute(definition.replace("100 AS registrations", "10000 AS registrations"))
+    changed, count = re.subn(r"\d+ AS registrations", f"{maximum} AS registrations", definition)
+    assert count == 1
+    database.execute(changed)

@@ -57,6 +57,8 @@ OF_FUNCTION: Final[Mapping[tuple[str, str], Any]] = {
     ("update_card", "content"): {"text": "{canary}, changed"},
     ("list_cards", "contains"): {},
     ("enqueue_job", "arguments"): {"message": "{canary}"},
+    ("check_argument", "name"): "content",
+    ("check_argument", "argument"): {"text": "{canary}"},
 }
 """The exceptions: functions in which a parameter of that name means something else."""
 LEFT_OUT: Final = frozenset({"if_match", "cursor", "count", "messages", "cleared_fields", "metadata"})

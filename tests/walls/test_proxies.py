@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 from support.gateways import Gateway, run_cardbase, running_gateway, wait_until
 from support.people import AUTH, PASSWORD, new_email
-from support.servers import Database
+from support.servers import Database, limit_registrations
 from support.tokens import SECRET
 
 
@@ -19,11 +19,12 @@ def proxied_gateway(
 ) -> Iterator[Gateway]:
     """A gateway behind proxies."""
     with ExitStack() as stack:
+        database = _clone(stack)
+        limit_registrations(database, 3)
         variables = {
-            "DATABASE_URL": _clone(stack).url("cardbase_gateway"),
+            "DATABASE_URL": database.url("cardbase_gateway"),
             "JWT_SECRET_KEY": SECRET,
             "TRUSTED_PROXIES": "127.0.0.1, 10.0.0.0/8, 2001:db8:1::/48",
-            "SIGN_IN_ATTEMPTS_PER_ADDRESS": "3",
         }
         yield stack.enter_context(running_gateway(tmp_path_factory.mktemp("proxied"), variables))
 

@@ -17,8 +17,8 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     _size constant bigint := case
-        when pg_column_compression(check_json.value) is null then pg_column_size(check_json.value)
-        else 1000000000
+        when pg_column_compression(check_json.value) is null then pg_column_size(check_json.value)::bigint
+        else 1000000000::bigint
     end;
     _place text;
     _bytes bigint;
@@ -87,7 +87,7 @@ begin
     into _bytes
     from jsonb_array_elements(jsonb_path_query_array(check_json.value, 'strict $.** ? (@.abs() >= 0)')) as number (value);
     if _bytes is null or _bytes <= check_json.maximum_bytes then
-        _bytes := octet_length(check_json.value::text);
+        _bytes := octet_length(check_json.value::text)::bigint;
     end if;
 
     if _bytes > check_json.maximum_bytes then

@@ -8,7 +8,7 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    _subject constant text := jsonb_build_array('registration', count_registration.network);
+    _subject constant text := jsonb_build_array('registration', count_registration.network)::text;
 begin
     perform app.count_attempts(array[_subject], 1);
 

@@ -9,7 +9,7 @@ as $$
 begin
     select
         standing.attempts,
-        greatest(ceil(extract(epoch from standing.expires_at - clock_timestamp())), 1)
+        greatest(ceil(extract(epoch from standing.expires_at - clock_timestamp())), 1)::integer
     into find_attempts.attempts, find_attempts.seconds
     from app.login_attempts as standing
     where

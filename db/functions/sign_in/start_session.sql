@@ -24,7 +24,7 @@ declare
     _checked constant jsonb := app.check_password(
         start_session.email, start_session.network, start_session.password_hash
     );
-    _user_id constant uuid := _checked ->> 'user_id';
+    _user_id constant uuid := (_checked ->> 'user_id')::uuid;
 begin
     if _checked ? 'seconds' then
         return app.too_many_attempts((_checked ->> 'seconds')::integer);
