@@ -137,7 +137,7 @@ def test_clocks_may_be_half_a_minute_apart(claims: dict[str, Any]) -> None:
 # --- invalid tokens ----------------------------------------------------------------------------------------
 
 CLAIMS: Final = {"tenant_id": str(TENANT), "exp": 4_102_444_800}
-LATER: Final = int(time.time()) + 3600
+LATER: Final = int(time.time()) + 86_400
 NOT_VALID: Final = "The token is not valid."
 BAD: Final[dict[str, tuple[str, str, str]]] = {
     "nothing": ("", "invalid", NOT_VALID),

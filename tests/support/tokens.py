@@ -51,7 +51,7 @@ def token(
     *,
     key: str = SECRET,
     algorithm: str = "HS256",
-    seconds: int = 600,
+    seconds: int = 86_400,
     headers: dict[str, Any] | None = None,
     **claims: Any,
 ) -> str:
