@@ -23,9 +23,9 @@ MIGRATIONS: Final = DEFAULT_SOURCE / "migrations"
 TEXTS: Final = MIGRATIONS / "texts.sha256"
 
 
-LAST_EDITED: Final = "0015_plain_names.sql"
+LAST_EDITED: Final = "0016_job_queue.sql"
 """The migrations up to this one were edited after they had been applied; none after it may be."""
-EDITED_TEXTS: Final = "27306fa283a0b5eed864ccd169cbefda5c4e2fb10cce2e23e290d7e2fdff3831"
+EDITED_TEXTS: Final = "6a1f950a5f5eb209c28ce15439ad6f75b5ade8b2917e939a72f4f7cd807d46cd"
 """The SHA-256 of the lines of those, which no line joins any more."""
 
 
