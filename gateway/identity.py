@@ -230,7 +230,7 @@ def check_identity(settings: Settings) -> None:
 
 
 def _refuse_in_production(settings: Settings, line: str) -> None:
-    if settings.environment.lower() == "production":
+    if settings.is_production:
         raise SettingsError(line)
     logger.warning(line)
 

@@ -159,6 +159,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """The folder of the embedded database."""
 
     @property
+    def is_production(self) -> bool:
+        """Whether unsafe settings are refused."""
+        return self.environment.lower() == "production"
+
+    @property
     def trusts_tenant_header(self) -> bool:
         """Whether X-Tenant-ID is accepted without a token."""
         if self.trust_tenant_header is None:

@@ -50,7 +50,7 @@ class Accounts:
         check_network: Callable[[str], Awaitable[None]],
     ) -> None:
         self._check_network = check_network
-        default = "closed" if settings.environment.lower() == "production" else "open"
+        default = "closed" if settings.is_production else "open"
         self._is_open = (settings.sign_up or default) == "open"
         self._settings = settings
         self._identifier = identifier

@@ -138,7 +138,7 @@ class HttpClient:
             self._allowed = [ip_network(network) for network in settings.outgoing_allowed_networks]
         except ValueError as error:
             raise SettingsError(f"OUTGOING_ALLOWED_NETWORKS: {error}") from None
-        self._schemes = ("https",) if settings.environment.lower() == "production" else ("https", "http")
+        self._schemes = ("https",) if settings.is_production else ("https", "http")
 
     def is_allowed(self, address: Address) -> bool:
         """Whether a connection to an address may be made."""
