@@ -1,10 +1,12 @@
 -- How often something was attempted within its window.
 --   subject   what is counted, as given to app.count_attempts
 -- Returns 0 attempts when the window is over; seconds: until it is.
+-- By the key even where the table is small: else the work would depend on where in the table a row happens to be.
 create or replace function app.find_attempts(subject text, out attempts integer, out seconds integer)
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
 as $$
 begin
     select
